@@ -1,0 +1,1 @@
+"""The lineage graph: what is made, from what, and how it is checked."""
