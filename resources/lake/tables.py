@@ -125,7 +125,8 @@ class Lake:
         *,
         column: str | None = None,
         key: str | None = None,
-        origin: Origin = Origin(),  # noqa: B008  (a frozen value)
+        origin: Origin = Origin(),
+        digest: str | None = None,
     ) -> Written:
         """Make `data` the whole table, or the partition where `column` equals `key`, and enter it in the ledger.
 
@@ -137,19 +138,15 @@ class Lake:
             raise ValueError("column and key belong together")
         if column is not None and key is not None:
             data = _only_partition(data, column, key)
-        digest = content_hash(data)
+        digest = digest or content_hash(data)
         app = f"{table}/{key or ''}"
         with self.database.lock(f"lake:{self.root}:{app}"):
             written = self._replace(table, data, attempt, app, digest, column, key, origin)
             # Inside the lock: an equal second write leaves no commit, so only the ledger holds its newer token.
-            self.ledger.record(
-                [
-                    Entry(
-                        **asdict(origin), asset=table, partition=key or "", content_hash=digest, token=attempt.token,
-                        run_id=attempt.run_id, rows=written.rows, bytes=written.bytes, table_version=written.table_version,
-                    )
-                ]
-            )  # fmt: skip
+            entry = Entry(asset=table, partition=key or "", content_hash=digest, token=attempt.token, **asdict(origin),
+                          run_id=attempt.run_id, rows=written.rows, bytes=written.bytes,
+                          table_version=written.table_version)  # fmt: skip
+            self.ledger.record([entry])
             return written
 
     def _replace(
