@@ -1,0 +1,136 @@
+"""MPEG audio frame headers and the Xing, Info, LAME and VBRI headers: where a stream begins, how long it claims to be.
+
+Sources: ISO/IEC 11172-3 section 2.4.2.3 and 13818-3 (frame header), the Xing and LAME tag revision 1 descriptions.
+Does not decode anything.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_BITRATES = {
+    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_CHAIN = 4
+
+
+@dataclass(frozen=True)
+class MpegFrame:
+    """One frame header; `length` in bytes (0 = free format), `samples` per channel."""
+
+    version: int
+    layer: int
+    sample_rate: int
+    channels: int
+    length: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class VbrHeader:
+    """What the first frame claims about the stream: `kind` "Xing", "Info" or "VBRI"; None where a field is absent."""
+
+    kind: str
+    frames: int | None
+    stream_bytes: int | None
+
+
+def parse_frame(head: bytes) -> MpegFrame | None:
+    """The frame header in the first 4 bytes of `head`, or None when these are not one."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version_bits, layer_bits = head[1] >> 3 & 3, head[1] >> 1 & 3
+    bitrate_index, rate_index = head[2] >> 4, head[2] >> 2 & 3
+    if version_bits == 1 or layer_bits == 0 or bitrate_index == 15 or rate_index == 3 or head[3] & 3 == 2:
+        return None
+    layer = 4 - layer_bits
+    generation = 1 if version_bits == 3 else 2
+    rate = _RATES[version_bits][rate_index]
+    bitrate = _BITRATES[generation, layer][bitrate_index] * 1000
+    padding = head[2] >> 1 & 1
+    if layer == 1:
+        samples, length = 384, (12 * bitrate // rate + padding) * 4
+    else:
+        samples = 576 if layer == 3 and generation == 2 else 1152
+        length = samples // 8 * bitrate // rate + padding
+    channels = 1 if head[3] >> 6 == 3 else 2
+    return MpegFrame(version_bits, layer, rate, channels, length if bitrate else 0, samples)
+
+
+def _free_length(data: bytes, offset: int) -> int:
+    """Length of a free-format frame: the distance to the next header that agrees in all but padding; 0 if none."""
+    for distance in range(24, min(4096, len(data) - offset - 4)):
+        other = offset + distance
+        if (
+            data[other] == 0xFF
+            and data[other + 1] == data[offset + 1]
+            and data[other + 2] & 0xFC == data[offset + 2] & 0xFC
+            and parse_frame(data[other : other + 4]) is not None
+        ):
+            return distance - (data[offset + 2] >> 1 & 1)
+    return 0
+
+
+def _chain(data: bytes, offset: int, *, complete: bool) -> bool:
+    """Whether `_CHAIN` agreeing frames follow one another from `offset`, or fewer that end with a complete file."""
+    first = parse_frame(data[offset : offset + 4])
+    if first is None:
+        return False
+    free = 0 if first.length else _free_length(data, offset)
+    at, count = offset, 0
+    while count < _CHAIN:
+        frame = parse_frame(data[at : at + 4])
+        if frame is None:
+            tail = data[at:]
+            # A very short stream: whole frames, then the end of the file, a tag or zero padding.
+            return complete and count >= 1 and (not tail.strip(b"\0") or tail[:3] in (b"TAG", b"APE", b"ID3"))
+        if (frame.version, frame.layer, frame.sample_rate) != (first.version, first.layer, first.sample_rate):
+            return False
+        length = frame.length or (free and free + (data[at + 2] >> 1 & 1))
+        if length == 0:
+            return False
+        count += 1
+        at += length
+        if at + 4 > len(data):
+            return (complete and count >= 2) or count >= 3 or (complete and at == len(data))
+    return True
+
+
+def find_mpeg_audio(data: bytes, *, complete: bool, search: int) -> int | None:
+    """Offset of the first MPEG audio stream that begins in the first `search` bytes of `data`; None without one.
+
+    `complete` says that `data` reaches to the end of the file.
+    """
+    at = data.find(b"\xff", 0, search)
+    while at >= 0:
+        if _chain(data, at, complete=complete):
+            return at
+        at = data.find(b"\xff", at + 1, search)
+    return None
+
+
+def parse_vbr_header(frame: bytes) -> VbrHeader | None:
+    """The Xing, Info or VBRI header inside the first frame (pass at least 192 bytes from its header on)."""
+    parsed = parse_frame(frame)
+    if parsed is None:
+        return None
+    side = (17 if parsed.channels == 1 else 32) if parsed.version == 3 else (9 if parsed.channels == 1 else 17)
+    at = 4 + side
+    if frame[at : at + 4] in (b"Xing", b"Info"):
+        flags = int.from_bytes(frame[at + 4 : at + 8], "big")
+        fields = frame[at + 8 :]
+        frames = int.from_bytes(fields[:4], "big") if flags & 1 and len(fields) >= 4 else None
+        rest = fields[4:] if flags & 1 else fields
+        size = int.from_bytes(rest[:4], "big") if flags & 2 and len(rest) >= 4 else None
+        return VbrHeader(frame[at : at + 4].decode("ascii"), frames, size)
+    if frame[36:40] == b"VBRI" and len(frame) >= 54:
+        size, frames = struct.unpack(">II", frame[46:54])
+        return VbrHeader("VBRI", frames, size)
+    return None
