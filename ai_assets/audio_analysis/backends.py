@@ -47,7 +47,7 @@ class Backend(Protocol):
 
 
 class _ForwardSoundFile(soundfile.SoundFile):
-    """A SoundFile that never seeks: soundfile seeks after each block otherwise, and clips reads to the claimed length."""
+    """A SoundFile that never seeks: soundfile would seek after each block and clip reads to the claimed length."""
 
     def seekable(self) -> bool:
         return False

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, replace
 
 from ai_assets.audio_analysis.formats import ByteSource, Detected
-from ai_assets.audio_analysis.mpeg_headers import parse_frame, parse_vbr_header
+from ai_assets.audio_analysis.mpeg_headers import last_frame_is_cut, parse_frame, parse_vbr_header
 
 _MAX_CHUNKS = 4096
 _STREAMED = (0xFFFFFFFF, 0x7FFFF000, 0x80000000)
@@ -219,6 +219,23 @@ def _mp4(source: ByteSource, empty: Container) -> Container:
     return empty
 
 
+def _end_of_mpeg(source: ByteSource) -> int:
+    """Where the audio of an MPEG file ends: before ID3v1, APEv2 and ID3v2 footers."""
+    end = source.size
+    for _ in range(4):
+        if source.at(end - 128, 3) == b"TAG":
+            end -= 128
+        footer = source.at(end - 32, 32)
+        if footer[:8] == b"APETAGEX":
+            has_header = footer[23] & 0x80
+            end -= int.from_bytes(footer[12:16], "little") + (32 if has_header else 0)
+        elif footer[22:25] == b"3DI":
+            end -= (footer[28] << 21 | footer[29] << 14 | footer[30] << 7 | footer[31]) + 20
+        else:
+            break
+    return max(end, 0)
+
+
 def _mpeg(source: ByteSource, empty: Container) -> Container:
     head = source.at(empty.offset, 4096)
     frame = parse_frame(head)
@@ -231,12 +248,15 @@ def _mpeg(source: ByteSource, empty: Container) -> Container:
         subtype=f"MPEG_LAYER_{'I' * frame.layer}",
     )
     header = parse_vbr_header(head)
-    if header is None:
-        return found
     damage = ""
+    end = _end_of_mpeg(source)
+    if last_frame_is_cut(source.at(max(empty.offset, end - 8192), min(8192, end - empty.offset)), frame):
+        damage = "truncated: the last MPEG frame is cut"
+    if header is None:
+        return replace(found, damage=damage)
     if header.stream_bytes is not None:
         # One frame of tolerance: writers differ on whether the header's own frame counts.
         present = source.size - empty.offset
-        damage = _missing(header.stream_bytes - max(frame.length, 1), present, f"the {header.kind} header")
+        damage = _missing(header.stream_bytes - max(frame.length, 1), present, f"the {header.kind} header") or damage
     claimed = header.frames * frame.samples if header.frames is not None else None
     return replace(found, claimed_frames=claimed, damage=damage)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,8 @@ class AudioReader:
         try:
             self._source = ByteSource(fd)
             self._before = os.fstat(fd)
+            if not stat.S_ISREG(self._before.st_mode):
+                raise self._refuse("not a regular file")
             self._container = self._accept()
             self._backend, self._first, self._fault = self._open_backend()
         except OSError as error:

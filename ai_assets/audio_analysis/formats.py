@@ -123,7 +123,8 @@ def _container(head: bytes) -> str | None:
 
 def _unwanted(head: bytes) -> str | None:
     if len(head) >= 2 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return "AAC (ADTS stream)"
+        # 0xFFF8 is also the sync code of a FLAC frame; neither stream without its header is accepted.
+        return "AAC (ADTS stream) or FLAC without its header"
     return next((name for at, magic, name in _UNWANTED if head[at : at + len(magic)] == magic), None)
 
 

@@ -134,3 +134,28 @@ def parse_vbr_header(frame: bytes) -> VbrHeader | None:
         size, frames = struct.unpack(">II", frame[46:54])
         return VbrHeader("VBRI", frames, size)
     return None
+
+
+def last_frame_is_cut(tail: bytes, first: MpegFrame) -> bool:
+    """Whether the last frame of a stream lacks bytes. `tail`: its last 8 KiB or so, without the tags behind it.
+
+    True only when at least three agreeing frames lead to the cut one: anything unknown at the end is no evidence.
+    """
+    at = tail.find(b"\xff")
+    while at >= 0:
+        count, position = 0, at
+        while True:
+            frame = parse_frame(tail[position : position + 4])
+            if frame is None or frame.length == 0:
+                break
+            if (frame.version, frame.layer, frame.sample_rate) != (first.version, first.layer, first.sample_rate):
+                break
+            if position + frame.length > len(tail):
+                return count >= 3
+            count += 1
+            position += frame.length
+        if count >= 3:
+            # Whole frames, then up to three bytes of a header, zero padding or something unknown.
+            return 0 < len(tail) - position < 4 and tail[position] == 0xFF
+        at = tail.find(b"\xff", at + 1)
+    return False
