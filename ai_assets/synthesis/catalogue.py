@@ -19,7 +19,7 @@ Size = Literal["demo", "tiny"]
 T = TypeVar("T")
 
 # (extension, share): formats are dealt without regard to style, or a classifier could learn the codec
-_FORMATS = (("mp3", 0.28), ("ogg", 0.34), ("flac", 0.19), ("wav", 0.1), ("aiff", 0.05), ("opus", 0.04))
+_FORMATS = (("mp3", 0.23), ("ogg", 0.33), ("flac", 0.2), ("wav", 0.15), ("aiff", 0.05), ("opus", 0.04))
 _RATES = ((44100, 0.62), (48000, 0.18), (32000, 0.08), (22050, 0.12))
 
 

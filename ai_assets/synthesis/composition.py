@@ -1,6 +1,7 @@
 """Writes a piece: form, harmony, melody from motifs, bass line, accompaniment and drums, as notes with exact times.
 
-Here belongs the music as symbols (beats, pitches, velocities). Sound belongs to ``rendering``, MIDI files to ``scores``.
+Here belongs the music as symbols (beats, pitches, velocities). Sound belongs to ``rendering``, MIDI files to
+``scores``.
 """
 
 from __future__ import annotations
@@ -143,8 +144,9 @@ def compose(style: str, *, seconds: float, rng: np.random.Generator) -> Score:
         "drums": profile.kit,
     }
     return Score(
-        style=style, tempo_bpm=tempo, tonic=tonic, mode=mode, scale=classes, energy=energy, mood=_mood(style, mode, energy),
-        beats_per_bar=meter, sections=sections, chords=chords, notes=notes, voices=voices,
+        style=style, tempo_bpm=tempo, tonic=tonic, mode=mode, scale=classes, energy=energy,
+        mood=_mood(style, mode, energy), beats_per_bar=meter, sections=sections, chords=chords, notes=notes,
+        voices=voices,
     )  # fmt: skip
 
 

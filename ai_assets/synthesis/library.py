@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ai_assets.synthesis.audio_files import encode, write_atomically
 from ai_assets.synthesis.catalogue import PiecePlan, Size, plan_library
 from ai_assets.synthesis.composition import Score, compose
-from ai_assets.synthesis.rendering import render
+from ai_assets.synthesis.rendering import TAIL_SECONDS, render
 from ai_assets.synthesis.scores import midi_bytes
 
 Audio = NDArray[np.float32]
@@ -163,7 +163,7 @@ def make_piece(piece: PiecePlan, audio_dir: Path, scores_dir: Path) -> dict[str,
 
 def _compose(piece: PiecePlan) -> Score:
     rng = np.random.default_rng([piece.seed, 2, piece.number])
-    return compose(piece.style, seconds=piece.seconds, rng=rng)
+    return compose(piece.style, seconds=piece.seconds - TAIL_SECONDS, rng=rng)
 
 
 def _audio_bytes(piece: PiecePlan, score: Score) -> tuple[bytes, int]:
@@ -194,7 +194,9 @@ def _truth(score: Score) -> dict[str, Any]:
         "style": score.style, "tempo_bpm": score.tempo_bpm, "key": score.key_name, "tonic": score.tonic,
         "mode": score.mode, "scale": list(score.scale), "mood": score.mood, "energy": score.energy,
         "beats_per_bar": score.beats_per_bar, "instruments": score.voices,
-        "sections": [[s.name, round(s.start_bar * bar, 3), round((s.start_bar + s.bars) * bar, 3)] for s in score.sections],
+        "sections": [
+            [s.name, round(s.start_bar * bar, 3), round((s.start_bar + s.bars) * bar, 3)] for s in score.sections
+        ],
         "chords": [[c.name, round(c.start * beat, 3), round((c.start + c.beats) * beat, 3)] for c in score.chords],
     }  # fmt: skip
 

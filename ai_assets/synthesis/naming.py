@@ -15,18 +15,27 @@ LANGUAGES = ("en", "de", "fr", "ja")
 _ARTISTS: dict[str, tuple[str, ...]] = {
     "en": (
         "The Paper Lanterns", "Cobalt Avenue", "Marlow & Finch", "Silver Ferry", "The Quiet Mile", "Ada Northcote",
-        "Third Harbour", "Velvet Almanac", "Tin Orchard", "Delta Kilowatt", "Juniper Wake", "Low Meridian", "Otis Fairbrook",
-        "Glass Antlers", "Night Bus Nine", "The Copper Kings", "Ivory Static", "Hollow Compass",
+        "Third Harbour", "Velvet Almanac", "Tin Orchard", "Delta Kilowatt", "Juniper Wake", "Low Meridian",
+        "Otis Fairbrook", "Glass Antlers", "Night Bus Nine", "The Copper Kings", "Ivory Static", "Hollow Compass",
     ),
-    "de": ("Die Nachtwächter", "Jürgen Größ", "Käthe Blüm", "Müßiggang", "Straßenköter", "Über den Dächern", "Anna Löwe Trio"),
-    "fr": ("Élodie Marchand", "Les Cœurs Légers", "Café Minuit", "François Lémery", "Nuit Blanchâtre", "La Forêt d’Été"),
+    "de": (
+        "Die Nachtwächter", "Jürgen Größ", "Käthe Blüm", "Müßiggang", "Straßenköter", "Über den Dächern",
+        "Anna Löwe Trio",
+    ),
+    "fr": (
+        "Élodie Marchand", "Les Cœurs Légers", "Café Minuit", "François Lémery", "Nuit Blanchâtre",
+        "La Forêt d’Été",
+    ),
     "ja": ("夜の電車", "青い傘", "Hoshi Machi", "雨音クラブ", "Tōkaidō Line"),
 }  # fmt: skip
 _WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "en": (
-        ("{a} {b}", "{b} of the {c}", "The {a} {c}", "{b} at Dawn", "{a} {c} Road", "No More {b}", "Letters to the {c}"),
-        ("Golden", "Restless", "Hollow", "Electric", "Borrowed", "Northern", "Crooked", "Gentle", "Burning", "Distant", "Salt", "Paper"),
-        ("Rivers", "Signals", "Shadows", "Engines", "Promises", "Lanterns", "Echoes", "Sparrows", "Matches", "Tides", "Harbours", "Wires"),
+        ("{a} {b}", "{b} of the {c}", "The {a} {c}", "{b} at Dawn", "{a} {c} Road", "No More {b}",
+         "Letters to the {c}"),
+        ("Golden", "Restless", "Hollow", "Electric", "Borrowed", "Northern", "Crooked", "Gentle", "Burning",
+         "Distant", "Salt", "Paper"),
+        ("Rivers", "Signals", "Shadows", "Engines", "Promises", "Lanterns", "Echoes", "Sparrows", "Matches", "Tides",
+         "Harbours", "Wires"),
     ),
     "de": (
         ("{a} {b}", "{b} im Regen", "Über {b}", "{b} für dich", "{a} {b} am Fluss"),

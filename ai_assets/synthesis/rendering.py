@@ -15,15 +15,15 @@ from ai_assets.synthesis.styles import CRASH, HAT, KICK, OPEN_HAT, RIDE, SHAKER,
 from ai_assets.synthesis.voices import VOICES, play
 
 Audio = NDArray[np.float32]
-_TAIL_SECONDS = 1.2
+TAIL_SECONDS = 1.2
 _PEAK = 0.89  # about -1 dBFS: room for what a lossy codec overshoots
 _DRUM_PAN = {HAT: 0.35, OPEN_HAT: 0.35, RIDE: -0.4, CRASH: -0.45, SHAKER: -0.3, TOM: 0.2}
 
 
 def render(score: Score, *, samplerate: int, rng: np.random.Generator) -> Audio:
-    """Render a score to stereo float32 of shape (frames, 2), peak at most 0.89, with 1.2 s for the last sound to die."""
+    """Render a score to stereo float32 of shape (frames, 2), peak at most 0.89; 1.2 s are added for the last sound."""
     profile = STYLES[score.style]
-    frames = int((score.seconds + _TAIL_SECONDS) * samplerate)
+    frames = int((score.seconds + TAIL_SECONDS) * samplerate)
     mix = np.zeros((2, frames), dtype=np.float32)
     send = np.zeros(frames, dtype=np.float32)
     pans = {

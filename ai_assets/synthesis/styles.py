@@ -2,7 +2,7 @@
 
 Here belongs what makes reggae reggae. How notes are chosen from it stands in ``composition``, how they sound in
 ``voices`` and ``drums``. Patterns are written on a grid of sixteenths: drum lines as strings (``x`` accent, ``o`` soft,
-``.`` rest), bass lines as ``(step, length, interval)``, accompaniment as ``(step, length, chord tone or None for all)``.
+``.`` rest), bass lines as ``(step, length, interval)``, accompaniment as ``(step, length, chord tone or None)``.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ STYLES: dict[str, StyleProfile] = {
             major_scale=MAJOR, minor_scale=DORIAN, kit="acoustic",
             drums=(
                 {KICK: "x...x...x...x...", CLAP: "....x.......x...", OPEN_HAT: "..x...x...x...x.", HAT: _SIXTEENTHS},
-                {KICK: "x...x...x...x...", SNARE: "....x.......x..o", OPEN_HAT: "..x...x...x...x.", COWBELL: "x..o..x...o.x..."},
+                {KICK: "x...x...x...x...", SNARE: "....x.......x..o", OPEN_HAT: "..x...x...x...x.",
+                 COWBELL: "x..o..x...o.x..."},
             ),
             bass=(_OCTAVES,), rhythms=_SYNCOPATED,
             comp=(((2, 1, None), (3, 1, None), (6, 2, None), (10, 1, None), (11, 1, None), (14, 2, None)), _PAD),
@@ -165,7 +166,8 @@ STYLES: dict[str, StyleProfile] = {
                 {KICK: "x.....x..ox.....", SNARE: "....x.......x...", HAT: "x.x.x.x.x.xox.x."},
                 {KICK: "x..x......x..o..", CLAP: "....x.......x...", HAT: "xoxoxoxoxxxoxoxo"},
             ),
-            bass=(((0, 6, "root"), (6, 4, "root"), (10, 6, "fifth")), ((0, 10, "root"), (10, 3, "octave"), (13, 3, "root"))),
+            bass=(((0, 6, "root"), (6, 4, "root"), (10, 6, "fifth")),
+                  ((0, 10, "root"), (10, 3, "octave"), (13, 3, "root"))),
             comp=(((0, 7, None), (8, 7, None)), ((0, 4, None), (7, 6, None))),
             rhythms=(((0, 2), (3, 3), (8, 4)), ((4, 2), (6, 2), (8, 3), (11, 3)), ((0, 4), (6, 2), (10, 4))),
             leads=("electric piano", "square lead", "vibraphone"), chord_voices=("electric piano", "piano"),
@@ -173,13 +175,16 @@ STYLES: dict[str, StyleProfile] = {
         ),
         StyleProfile(
             name="jazz", tempo=(116, 196), energy=(0.25, 0.65), minor_share=0.35, swing=0.33,
-            major=("ii7 V7 Imaj7 vi7", "Imaj7 vi7 ii7 V7", "iii7 vi7 ii7 V7"), minor=("iim7b5 V7 i7 i7", "i7 iv7 iim7b5 V7"),
+            major=("ii7 V7 Imaj7 vi7", "Imaj7 vi7 ii7 V7", "iii7 vi7 ii7 V7"),
+            minor=("iim7b5 V7 i7 i7", "i7 iv7 iim7b5 V7"),
             major_scale=MAJOR, minor_scale=DORIAN, kit="brushes",
             drums=(
-                {RIDE: "x...x.o.x...x.o.", HAT: "....x.......x...", KICK: "o.........o.....", SNARE: "......o........o"},
+                {RIDE: "x...x.o.x...x.o.", HAT: "....x.......x...", KICK: "o.........o.....",
+                 SNARE: "......o........o"},
                 {RIDE: "x...x.o.x...x.o.", HAT: "....x.......x...", SNARE: "...o......o....."},
             ),
-            bass=(_WALK,), comp=(((0, 5, None), (6, 3, None)), ((6, 2, None), (14, 4, None)), ((2, 2, None), (10, 3, None))),
+            bass=(_WALK,), comp=(((0, 5, None), (6, 3, None)), ((6, 2, None), (14, 4, None)),
+                               ((2, 2, None), (10, 3, None))),
             rhythms=(
                 ((0, 2), (2, 2), (4, 2), (6, 2), (8, 2), (10, 6)), ((2, 2), (4, 2), (6, 4), (10, 2), (12, 2), (14, 2)),
                 ((0, 6), (6, 4), (10, 2), (12, 4)),
@@ -192,13 +197,15 @@ STYLES: dict[str, StyleProfile] = {
             major=("I5 bVI5 bVII5 I5",), minor=("i5 i5 bVI5 bVII5", "i5 bII5 i5 bVII5", "i5 bIII5 bVI5 bII5"),
             major_scale=PHRYGIAN, minor_scale=PHRYGIAN, kit="rock",
             drums=(
-                {KICK: "xoxoxoxoxoxoxoxo", SNARE: "....x.......x...", CRASH: "x...............", RIDE: "x...x...x...x..."},
+                {KICK: "xoxoxoxoxoxoxoxo", SNARE: "....x.......x...", CRASH: "x...............",
+                 RIDE: "x...x...x...x..."},
                 {KICK: "x.xxx.xxx.xxx.xx", SNARE: "....x.......x..x", OPEN_HAT: "x...x...x...x..."},
             ),
             bass=(tuple((s, 1, "root") for s in range(16)), _ROOT_EIGHTHS),
             comp=(
                 tuple((s, 1, None) for s in range(16) if s not in (3, 11)),
-                ((0, 4, None), (4, 1, None), (5, 1, None), (6, 2, None), (8, 4, None), (12, 1, None), (13, 1, None), (14, 2, None)),
+                ((0, 4, None), (4, 1, None), (5, 1, None), (6, 2, None),
+                 (8, 4, None), (12, 1, None), (13, 1, None), (14, 2, None)),
             ),
             rhythms=_FAST, leads=("lead guitar",), chord_voices=("power guitar",), bass_voice="pick bass",
             register=71, levels=(0.6, 0.75, 0.65, 0.8), reverb=0.08, loudness=2.8,
@@ -211,7 +218,8 @@ STYLES: dict[str, StyleProfile] = {
                 {KICK: "........x.......", RIM: "........x......o", HAT: "x.x.x.xox.x.x.x."},
                 {KICK: "x.......x.......", SNARE: "........x.....o.", HAT: "..x...x...x...x."},
             ),
-            bass=(((0, 3, "root"), (3, 3, "third"), (6, 4, "fifth"), (12, 3, "root")), ((4, 3, "root"), (8, 2, "root"), (10, 5, "fifth"))),
+            bass=(((0, 3, "root"), (3, 3, "third"), (6, 4, "fifth"), (12, 3, "root")),
+                  ((4, 3, "root"), (8, 2, "root"), (10, 5, "fifth"))),
             comp=(tuple((s, 1, None) for s in (4, 12)), tuple((s, 1, None) for s in (2, 6, 10, 14))),
             rhythms=_SYNCOPATED + _LONG_RHYTHMS[:1], leads=("melodica", "brass", "organ"),
             chord_voices=("clean guitar", "organ"), bass_voice="dub bass", register=69, levels=(0.6, 0.75, 1.1, 0.6),
@@ -219,7 +227,8 @@ STYLES: dict[str, StyleProfile] = {
         ),
         StyleProfile(
             name="rock", tempo=(104, 152), energy=(0.55, 0.9), minor_share=0.35, drive=3.0,
-            major=("I5 IV5 V5 IV5", "I5 V5 vi5 IV5", "I5 bVII5 IV5 I5"), minor=("i5 bVI5 bIII5 bVII5", "i5 bVII5 bVI5 bVII5"),
+            major=("I5 IV5 V5 IV5", "I5 V5 vi5 IV5", "I5 bVII5 IV5 I5"),
+            minor=("i5 bVI5 bIII5 bVII5", "i5 bVII5 bVI5 bVII5"),
             major_scale=MAJOR_PENTATONIC, minor_scale=MINOR_PENTATONIC, kit="rock",
             drums=(
                 {KICK: "x.....x.x.......", SNARE: "....x.......x...", HAT: "x.x.x.x.x.x.x.x."},

@@ -55,7 +55,7 @@ VOICES: dict[str, Voice] = {
     "nylon guitar": Voice(24, rolloff=1.2, pluck=0.3, decay=1.8, damping=0.9, attack=0.003, release=0.1),
     "steel guitar": Voice(25, rolloff=0.85, pluck=0.17, decay=1.3, damping=0.35, attack=0.002, release=0.12),
     "clean guitar": Voice(27, rolloff=0.8, pluck=0.13, decay=2.4, damping=0.4, attack=0.002, release=0.04),
-    "electric guitar": Voice(27, rolloff=0.9, pluck=0.22, decay=0.9, damping=0.18, attack=0.004, release=0.06, vibrato=14),
+    "electric guitar": Voice(27, rolloff=0.9, pluck=0.22, decay=0.9, damping=0.18, release=0.06, vibrato=14),
     "power guitar": Voice(30, rolloff=0.6, pluck=0.1, decay=0.7, damping=0.06, attack=0.002, release=0.02, detune=6),
     "crunch guitar": Voice(29, rolloff=0.75, pluck=0.14, decay=1.0, damping=0.12, attack=0.002, release=0.04, detune=4),
     "lead guitar": Voice(29, rolloff=0.65, decay=0.4, attack=0.008, release=0.08, vibrato=22, formant=1500),
