@@ -1,7 +1,7 @@
 """Subprocess workers with limits: memory, CPU and wall time per item, so that one bad file costs one row.
 
-Belongs here: which item goes to which worker, deadlines and retries (`LimitedPool` for many items, `run_limited` for one
-heavy job). Does not belong here: one child as its parent sees it (`isolation_process`), the child's own side
+Belongs here: which item goes to which worker, deadlines and retries (`LimitedPool` for many items, `run_limited` for
+one heavy job). Does not belong here: one child as its parent sees it (`isolation_process`), the child's own side
 (`isolation_worker`), what the functions do, and retries of a whole step.
 
 Workers are `python -m resources.isolation_worker` processes over inherited pipes and not multiprocessing: they neither

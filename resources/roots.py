@@ -189,7 +189,7 @@ def open_any(path: Path | str) -> BinaryIO:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise PathRefused(name, "too many symbolic links, or a link to itself") from error
-        raise _refusal(error, name, name) from error
+        raise _refusal(error, name, os.path.basename(name) or name) from error  # noqa: PTH119
     return _regular(fd, name)
 
 

@@ -114,6 +114,8 @@ class PyavBackend:
                 raise DecoderFault("holds no audio stream")
             self._stream = self._container.streams.audio[0]
             codec = self._stream.codec_context
+            if codec is None:
+                raise DecoderFault("holds an audio stream of an unknown encoding")
             allowed = self._CODECS.get(container.format)
             if allowed is not None and codec.name not in allowed:
                 raise DecoderFault(f"holds {codec.name}, which is not accepted in {container.format}")

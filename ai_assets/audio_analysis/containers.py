@@ -34,7 +34,8 @@ class Container:
 
     `unaccepted`: why this encoding is refused ("" = accepted). `damage`: evidence, found without decoding, that bytes
     are missing ("" = none). `md5` and `bits`: FLAC's MD5 of the unencoded samples and their width.
-    `claimed_frames`: length in sample frames that a truncated file would fall short of.
+    `claimed_frames`: length in sample frames that a truncated file would fall short of, by more than
+    `tolerance_seconds` (decoder delay, priming and header frames make honest files of some formats a little shorter).
     """
 
     format: str
@@ -47,6 +48,7 @@ class Container:
     damage: str = ""
     md5: bytes | None = None
     bits: int | None = None
+    tolerance_seconds: float = 0.0
 
 
 def parse(source: ByteSource, detected: Detected) -> Container:
@@ -86,7 +88,7 @@ def _wav(source: ByteSource, empty: Container) -> Container:
 def _wave_data(found: Container, size: int, present: int) -> Container:
     frame = (found.channels or 0) * ((found.bits or 0) + 7 >> 3)
     if size in _STREAMED:
-        return found
+        return replace(found, claimed_frames=present // frame if frame else None)
     claimed = size // frame if frame else None
     return replace(found, claimed_frames=claimed, damage=_missing(size, present, "the data chunk"))
 
@@ -192,10 +194,12 @@ def _ogg(source: ByteSource, empty: Container) -> Container:
         claimed_frames=stream.claimed_frames,
         unaccepted=stream.unaccepted,
         damage=stream.damage,
+        tolerance_seconds=0.05,
     )
 
 
 def _mp4(source: ByteSource, empty: Container) -> Container:
+    empty = replace(empty, tolerance_seconds=0.25)
     at = empty.offset
     names: set[bytes] = set()
     for _ in range(_MAX_CHUNKS):
@@ -248,15 +252,18 @@ def _mpeg(source: ByteSource, empty: Container) -> Container:
         subtype=f"MPEG_LAYER_{'I' * frame.layer}",
     )
     header = parse_vbr_header(head)
-    damage = ""
-    end = _end_of_mpeg(source)
-    if last_frame_is_cut(source.at(max(empty.offset, end - 8192), min(8192, end - empty.offset)), frame):
-        damage = "truncated: the last MPEG frame is cut"
-    if header is None:
-        return replace(found, damage=damage)
-    if header.stream_bytes is not None:
-        # One frame of tolerance: writers differ on whether the header's own frame counts.
-        present = source.size - empty.offset
-        damage = _missing(header.stream_bytes - max(frame.length, 1), present, f"the {header.kind} header") or damage
-    claimed = header.frames * frame.samples if header.frames is not None else None
-    return replace(found, claimed_frames=claimed, damage=damage)
+    damage, claimed, trimmed = "", None, None
+    present = source.size - empty.offset
+    if header is not None:
+        trimmed = header.trimmed_samples
+        if header.frames is not None:
+            claimed = max(header.frames * frame.samples - (trimmed or 0), 0)
+        if header.stream_bytes is not None:
+            # One frame of tolerance: writers differ on whether the header's own frame counts.
+            damage = _missing(header.stream_bytes - max(frame.length, 1), present, f"the {header.kind} header")
+    if not damage and (header is None or header.stream_bytes != present):
+        end = _end_of_mpeg(source)
+        tail = source.at(max(empty.offset, end - 8192), min(8192, end - empty.offset))
+        damage = "truncated: the last MPEG frame is cut" if last_frame_is_cut(tail, frame) else ""
+    tolerance = 0.001 if trimmed is not None else 0.2
+    return replace(found, claimed_frames=claimed, damage=damage, tolerance_seconds=tolerance)

@@ -285,6 +285,8 @@ class AudioReader:
             reasons.append(f"{kind.name}: {fault_text or 'no samples'}")
             backend.close()
         self._check_storage()
+        if all(reason.endswith(": no samples") for reason in reasons):
+            raise self._refuse(self._container.damage or "the file holds no audio samples", self._container)
         damage = f"{self._container.damage}; " if self._container.damage else ""
         raise self._refuse(f"{damage}no decoder delivers a sample ({'; '.join(reasons)})", self._container)
 
@@ -345,9 +347,11 @@ class AudioReader:
             status, reason = "partial", "; ".join(part for part in (missing, fault) if part)
         elif self._checksum is not None and self._checksum.applies and not self._checksum.matches():
             status, reason = "partial", "damaged: the FLAC MD5 does not match the decoded samples"
+        elif 2 * nonfinite > total * self._backend.channels:
+            status, reason = "partial", f"damaged: {nonfinite} samples are not finite numbers and were zeroed"
         elif seconds < self._limits.short_seconds:
             status, reason = "short", f"complete, but only {seconds:.3f} s long"
-        if status == "partial" or self.info.declared_frames is None:
+        if not limit and (status == "partial" or self.info.declared_frames is None):
             self._check_storage()
         after = os.fstat(self._fd)
         if (after.st_size, after.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
@@ -383,8 +387,9 @@ def _zero_nonfinite(block: npt.NDArray[np.float32]) -> int:
     """Replace samples that are no sample values by zero, in place; returns how many."""
     flat = block.reshape(-1)
     # One pass without a temporary array; NaN, infinities and absurd values all make the sum of squares large or NaN.
-    if float(np.dot(flat, flat)) < 2.0**60:
-        return 0
+    with np.errstate(over="ignore"):
+        if float(np.dot(flat, flat)) < 2.0**60:
+            return 0
     bad = ~(np.abs(flat) < 2.0**32)
     flat[bad] = 0.0
     return int(bad.sum())

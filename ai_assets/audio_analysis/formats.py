@@ -97,7 +97,8 @@ def _skip_id3(source: ByteSource) -> int:
         if size == 0:
             break
         offset += size
-    if offset:
+    # A tag may be followed by padding that its size does not cover; but an MP4 begins with zero bytes of its own.
+    if offset and _container(source.at(offset, 12)) is None:
         while offset < source.size:
             chunk = source.at(offset, _HEAD_BYTES)
             stripped = chunk.lstrip(b"\0")

@@ -19,6 +19,7 @@ _BITRATES = {
     (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _CHAIN = 4
+_UNWRITTEN_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class MpegFrame:
 
 @dataclass(frozen=True)
 class VbrHeader:
-    """What the first frame claims about the stream: `kind` "Xing", "Info" or "VBRI"; None where a field is absent."""
+    """What the first frame claims about the stream: `kind` "Xing", "Info" or "VBRI"; None where a field is absent.
+
+    `trimmed_samples`: encoder delay and padding, from the LAME extension, which gapless decoders take off.
+    """
 
     kind: str
     frames: int | None
     stream_bytes: int | None
+    trimmed_samples: int | None = None
 
 
 def parse_frame(head: bytes) -> MpegFrame | None:
@@ -129,7 +134,12 @@ def parse_vbr_header(frame: bytes) -> VbrHeader | None:
         frames = int.from_bytes(fields[:4], "big") if flags & 1 and len(fields) >= 4 else None
         rest = fields[4:] if flags & 1 else fields
         size = int.from_bytes(rest[:4], "big") if flags & 2 and len(rest) >= 4 else None
-        return VbrHeader(frame[at : at + 4].decode("ascii"), frames, size)
+        extension = at + 8 + sum(length for bit, length in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
+        trimmed = None
+        if frame[extension : extension + 4] in (b"LAME", b"Lavf", b"Lavc") and len(frame) >= extension + 24:
+            packed = int.from_bytes(frame[extension + 21 : extension + 24], "big")
+            trimmed = (packed >> 12) + (packed & 4095)
+        return VbrHeader(frame[at : at + 4].decode("ascii"), frames, size, trimmed)
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
         size, frames = struct.unpack(">II", frame[46:54])
         return VbrHeader("VBRI", frames, size)
@@ -139,7 +149,8 @@ def parse_vbr_header(frame: bytes) -> VbrHeader | None:
 def last_frame_is_cut(tail: bytes, first: MpegFrame) -> bool:
     """Whether the last frame of a stream lacks bytes. `tail`: its last 8 KiB or so, without the tags behind it.
 
-    True only when at least three agreeing frames lead to the cut one: anything unknown at the end is no evidence.
+    True only when at least three agreeing frames lead to the cut one: anything unknown at the end is no evidence. Up to
+    16 bytes may be missing, for some encoders do not write the unused end of their last frame.
     """
     at = tail.find(b"\xff")
     while at >= 0:
@@ -151,7 +162,7 @@ def last_frame_is_cut(tail: bytes, first: MpegFrame) -> bool:
             if (frame.version, frame.layer, frame.sample_rate) != (first.version, first.layer, first.sample_rate):
                 break
             if position + frame.length > len(tail):
-                return count >= 3
+                return count >= 3 and position + frame.length - len(tail) > _UNWRITTEN_BYTES
             count += 1
             position += frame.length
         if count >= 3:

@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 from ai_assets.audio_analysis.containers import Container
 
-_TOLERANCE_SECONDS = {"WAV": 0.0, "AIFF": 0.0, "FLAC": 0.0, "OGG": 0.05, "MP3": 0.2, "M4A": 0.25}
-"""Decoder delay, priming and header frames make honest files of these formats shorter than claimed by so much."""
-
 
 class FlacChecksum:
     """MD5 of the samples as a FLAC encoder computed it: interleaved signed little-endian integers (RFC 9639, 8.2)."""
@@ -51,6 +48,6 @@ def missing_audio(container: Container, frames: int, sample_rate: int) -> str:
     claimed = container.claimed_frames
     if claimed is None:
         return ""
-    if frames < claimed - _TOLERANCE_SECONDS[container.format] * sample_rate:
+    if frames < claimed - container.tolerance_seconds * sample_rate:
         return f"truncated: {claimed} frames claimed, {frames} read"
     return ""
