@@ -43,7 +43,7 @@ class ReviewError(ValueError):
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """One change: ``item`` with the content ``sha256`` reached ``state`` at ``at`` (UTC) through ``who`` because ``why``.
+    """One change: ``item`` with content ``sha256`` reached ``state`` at ``at`` (UTC) through ``who`` because ``why``.
 
     The current state of an item is its last row. ``sequence`` counts an item's rows from 0.
     """
