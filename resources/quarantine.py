@@ -80,6 +80,15 @@ class Quarantine:
                     )
                 )
 
+    def accept_all(self, table: str, prefix: str) -> None:
+        """Remove everything whose source begins with `prefix` (a file that is read anew from its start)."""
+        with self._database.begin() as connection:
+            connection.execute(
+                sa.delete(QUARANTINE).where(
+                    QUARANTINE.c.table == table, QUARANTINE.c.source.startswith(prefix, autoescape=True)
+                )
+            )
+
     def rows(self, table: str | None = None) -> list[dict[str, Any]]:
         """What is in quarantine, oldest first."""
         statement = sa.select(QUARANTINE).order_by(QUARANTINE.c.first_seen, QUARANTINE.c.table, QUARANTINE.c.source)

@@ -49,6 +49,7 @@ def platform_asset(
     ledger_column: str | None = None,
     code_version: str = "1",
     deps: Sequence[str] = (),
+    quiet: Sequence[str] = (),
     checks: Sequence[Check] = (),
     pool: str | None = None,
 ) -> Callable[[Body], dg.AssetsDefinition]:
@@ -59,6 +60,7 @@ def platform_asset(
         policy: `keep_fresh` (rebuilt when inputs change), `on_request` (models, indices, content) or `source`.
         partitions: how the table is partitioned; the frame holds the keys in that column.
         deps: assets it depends on without loading them as tables.
+        quiet: inputs whose change alone does not make it stale.
         checks: checks beyond the schema.
 
     Raises:
@@ -68,7 +70,8 @@ def platform_asset(
     def decorate(body: Body) -> dg.AssetsDefinition:
         contract = _contract(
             body.__name__, inspect.getdoc(body), body, schema, group=group, owner=owner, policy=policy, kinds=kinds,
-            partitions=partitions, ledger_column=ledger_column, code_version=code_version, deps=deps, checks=checks,
+            partitions=partitions, ledger_column=ledger_column, code_version=code_version, deps=deps, quiet=quiet,
+            checks=checks,
         )  # fmt: skip
         register(contract)
         return dg.asset(
@@ -106,7 +109,8 @@ def platform_multi_asset(
         contracts = tuple(
             _contract(
                 name, out.description, body, out.schema, group=group, owner=owner, policy=policy, kinds=kinds,
-                partitions=partitions, ledger_column=None, code_version=out.code_version, deps=deps, checks=out.checks,
+                partitions=partitions, ledger_column=None, code_version=out.code_version, deps=deps, quiet=(),
+                checks=out.checks,
             )
             for name, out in outs.items()
         )  # fmt: skip
@@ -142,12 +146,14 @@ def _contract(
     ledger_column: str | None,
     code_version: str,
     deps: Sequence[str],
+    quiet: Sequence[str],
     checks: Sequence[Check],
 ) -> AssetContract:
     if not description:
         raise ValueError(f"asset {name} has no docstring: say in it what is made, from what, for whom")
     return AssetContract(
         name=name,
+        step=body.__name__,
         group=group,
         owner=owner,
         kinds=frozenset(kinds),
@@ -158,6 +164,7 @@ def _contract(
         partitioning=partitions,
         ledger_column=ledger_column or (partitions.column if partitions else None),
         dependencies=tuple(sorted({*input_names(body), *deps})),
+        quiet=tuple(quiet),
         checks=tuple(checks),
     )
 
@@ -172,11 +179,20 @@ def _spec_arguments(contract: AssetContract) -> dict[str, Any]:
         "group_name": contract.group,
         "owners": [f"team:{contract.owner}"],
         "kinds": set(contract.kinds),
-        "tags": {"family": contract.group, "policy": contract.policy},
+        "tags": _tags(contract),
         "description": contract.description,
         "code_version": contract.code_version,
         "metadata": metadata,
     }
+
+
+def _tags(contract: AssetContract) -> dict[str, str]:
+    tags = {"family": contract.group, "policy": contract.policy}
+    if contract.partitioning is not None:
+        tags["partitioned"] = contract.partitioning.column
+    if "model" in contract.kinds:
+        tags["role"] = "model"
+    return tags
 
 
 def input_names(body: Body) -> list[str]:

@@ -17,7 +17,7 @@ def inputs_digest(contract: AssetContract, key: str, entries: Entries) -> str:
     An input that is kept by the same column counts with that partition alone, any other with all it holds.
     """
     digest = hashlib.sha256()
-    for name in sorted(contract.dependencies):
+    for name in sorted(set(contract.dependencies) - set(contract.quiet)):
         held = entries.get(name, {})
         upstream = CONTRACTS.get(name)
         own = contract.partitioning is not None and upstream is not None

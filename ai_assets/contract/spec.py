@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +12,10 @@ import dagster as dg
 if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pa
+
+# Partitioned checks are in preview and single-run backfills in beta in dagster 1.13; both are pinned and tested here.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 Owner = Literal["architecture", "backend", "machine-learning", "data-engineering", "security", "platform"]
 Policy = Literal["keep_fresh", "on_request", "source"]
@@ -31,6 +36,9 @@ class Verdict:
     passed: bool
     description: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passed", bool(self.passed))  # numpy's truth values are not taken by Dagster
 
 
 @dataclass(frozen=True)
@@ -63,13 +71,14 @@ class Product:
 
 @dataclass(frozen=True)
 class AssetContract:
-    """Everything declared about one asset.
+    """Everything declared about one asset; `step` is the function that makes it (and, of a multi-asset, its siblings).
 
     `ledger_column` is the column by which the ledger keeps its partitions: usually the one of `partitioning`, but
-    `raw_events` is one asset whose days are kept apart.
+    `raw_events` is one asset whose days are kept apart. A change of a `quiet` dependency alone makes nothing stale.
     """
 
     name: str
+    step: str
     group: str
     owner: Owner
     kinds: frozenset[str]
@@ -80,6 +89,7 @@ class AssetContract:
     partitioning: Partitioning | None
     ledger_column: str | None
     dependencies: tuple[str, ...]
+    quiet: tuple[str, ...]
     checks: tuple[Check, ...]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from ai_assets.contract import display, lineage, rejection, trace, validation
 from ai_assets.contract.errors import as_failure
 from ai_assets.contract.measure import Stopwatch
+from ai_assets.contract.progress import Progress, tell
 from ai_assets.contract.spec import CONTRACTS, AssetContract, Check, Product, Table, Verdict
 from resources.lake.io_manager import PreparedPart, PreparedTable
 from resources.lake.ledger import Entry
@@ -50,6 +51,8 @@ def run_step(
     context = dg.AssetExecutionContext.get()
     watch = Stopwatch()
     keys = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else [""]
+    step = body.__name__
+    tell(Progress(step, "start", total=len(keys)))
     with rejection.collecting() as sink, trace.body_span(context, contracts) as trace_id:
         try:
             origins = {item.name: _origins(item, keys, lake, trace_id) for item in contracts}
@@ -63,6 +66,7 @@ def run_step(
             yield from _refuse(judged, keys)
         for item in judged:
             yield from _publish(context, item, origins[item.contract.name], keys, lake, watch, trace_id, rejected)
+    tell(Progress(step, "end"))
 
 
 def _argument(name: str, value: Any, inputs: Mapping[str, type]) -> Any:

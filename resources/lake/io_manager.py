@@ -42,7 +42,7 @@ class LakeIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         if not isinstance(obj, PreparedTable):
             raise dg.Failure(
-                f"{context.asset_key.to_user_string()} handed over a {type(obj).__name__}; only checked tables are stored",
+                f"{context.asset_key.to_user_string()} handed over a {type(obj).__name__}, not a checked table",
                 allow_retries=False,
             )
         step = context.step_context

@@ -110,6 +110,24 @@ class Lake:
         """A lazy handle; with `keys` it sees only those partitions of `column`."""
         return LakeTable(lake=self, name=name, column=column, keys=None if keys is None else tuple(keys))
 
+    def filesystem(self, table: str) -> Any:
+        """Arrow's own filesystem at the table's folder.
+
+        deltalake's default one is written in Python, and its reader threads abort the interpreter when it ends.
+        """
+        from pyarrow import fs
+
+        if not self.root.startswith("s3://"):
+            return fs.SubTreeFileSystem(self.uri(table), fs.LocalFileSystem())
+        options = {name.lower().removeprefix("aws_"): value for name, value in self._options.items()}
+        store = fs.S3FileSystem(
+            access_key=options.get("access_key_id"),
+            secret_key=options.get("secret_access_key"),
+            region=options.get("region"),
+            endpoint_override=options.get("endpoint_url") or options.get("endpoint"),
+        )
+        return fs.SubTreeFileSystem(self.uri(table).removeprefix("s3://"), store)
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def attempt(self, run_id: str, attempt: int = 0) -> Attempt:
@@ -236,6 +254,17 @@ class Lake:
         handle = self.open(table)
         return 0 if handle is None else handle.transaction_version(f"{table}<{source}") or 0
 
+    def partition_rows(self, table: str, column: str) -> dict[str, int]:
+        """Rows by partition key, from the table's own statistics (nothing is read)."""
+        handle = self.open(table)
+        if handle is None:
+            return {}
+        rows: dict[str, int] = {}
+        actions = pa.table(handle.get_add_actions(flatten=True))
+        for key, count in zip(actions[f"partition.{column}"], actions["num_records"], strict=True):
+            rows[str(key)] = rows.get(str(key), 0) + int(count.as_py())
+        return dict(sorted(rows.items()))
+
     def versions(self, table: str, limit: int = 20) -> list[Version]:
         """The newest versions of a table, each readable with `read(version=)`."""
         handle = self.open(table)
@@ -294,7 +323,7 @@ class LakeTable:
 
     def dataset(self) -> Dataset:
         """A pyarrow dataset of the whole table, for DuckDB. Raises LookupError where it does not exist."""
-        return self._handle(None).to_pyarrow_dataset()
+        return self._handle(None).to_pyarrow_dataset(filesystem=self.lake.filesystem(self.name))
 
     def arrow(self, columns: Sequence[str] | None = None, *, version: int | None = None) -> pa.Table:
         """The rows, in the order they were written. Raises LookupError where the table does not exist."""
@@ -303,10 +332,9 @@ class LakeTable:
         wanted = None if columns is None else [name for name in columns if name in known]
         partitions = None
         if self.keys is not None and self.column is not None:
-            if not self.keys:
-                return handle.to_pyarrow_table(partitions=[(self.column, "in", [""])], columns=wanted)
-            partitions = [(self.column, "in", list(self.keys))]
-        return handle.to_pyarrow_table(partitions=partitions, columns=wanted)
+            partitions = [(self.column, "in", list(self.keys) or [""])]
+        filesystem = self.lake.filesystem(self.name)
+        return handle.to_pyarrow_table(partitions=partitions, columns=wanted, filesystem=filesystem)
 
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows as a pandas frame. Raises LookupError where the table does not exist."""

@@ -1,0 +1,49 @@
+"""The two policies of automation, applied to all assets in one place.
+
+`keep_fresh`: rebuilt when the content of an input has changed. One shared condition rebuilds late days, is not held up
+by one failed batch, loses no change that arrives while a run is working, and ignores models. It needs no gate on
+checks, because an output that fails a blocking check is never published.
+
+`on_request` (models, indices, content) and `source` (fed by sensors) have no condition: a dropped file starts no
+training.
+"""
+
+import dagster as dg
+
+from ai_assets.contract.spec import CONTRACTS
+
+
+def keep_fresh(*, partitioned: bool, ignored: dg.AssetSelection) -> dg.AutomationCondition:
+    """The condition of a table.
+
+    Args:
+        partitioned: of the asset: it then waits for its own partition of every input, else for at least one.
+        ignored: inputs whose changes do not count (models, and events that a sensor follows day by day).
+    """
+    c = dg.AutomationCondition
+    changed = c.any_deps_match(c.data_version_changed() & ~c.executed_with_root_target()).ignore(ignored)
+    made = ~c.any_deps_missing().ignore(ignored) if partitioned else c.all_deps_match(~c.missing()).ignore(ignored)
+    wanted = c.missing().newly_true().since(c.newly_requested() | c.newly_updated()) | changed.since(
+        c.newly_requested() & ~changed
+    )
+    return (wanted & made & ~c.any_deps_in_progress() & ~c.in_progress()).with_label("keep_fresh")
+
+
+def with_automation(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """Give every asset the condition of its policy."""
+    ignored = dg.AssetSelection.assets(
+        *(name for name, contract in CONTRACTS.items() if contract.policy == "on_request" or name == "raw_events")
+    )
+    conditions = {
+        name: keep_fresh(partitioned=contract.partitioning is not None, ignored=ignored)
+        for name, contract in CONTRACTS.items()
+        if contract.policy == "keep_fresh"
+    }
+
+    def apply(spec: dg.AssetSpec) -> dg.AssetSpec:
+        condition = conditions.get(spec.key.path[-1])
+        return spec if condition is None else spec.replace_attributes(automation_condition=condition)
+
+    return [
+        definition.map_asset_specs(apply) for definition in assets if isinstance(definition, dg.AssetsDefinition)
+    ] + [a for a in assets if not isinstance(a, dg.AssetsDefinition)]

@@ -1,0 +1,161 @@
+"""The promises of the tables made here: columns, types, ranges and meanings, shown on each asset's page."""
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing import Series
+
+UTC_TIME = {"unit": "us", "tz": "UTC"}
+DAY = r"^\d{4}-\d{2}-\d{2}$"
+
+
+class Strict(pa.DataFrameModel):
+    """Base of all tables: exactly these columns, values coerced to their types."""
+
+    class Config:
+        strict = True
+        coerce = True
+
+
+class RawEvents(Strict):
+    """Every accepted event row once, as it came, listeners as pseudonyms."""
+
+    event_id: Series[str] = pa.Field(str_length={"min_value": 1, "max_value": 256})
+    listener: Series[str] = pa.Field(str_matches=r"^l[0-9a-f]{24}$", description="Pseudonym of the listener.")
+    track_reference: Series[str] = pa.Field(
+        description='The track as the sender names it: id, path or "artist - title".'
+    )
+    recording_mbid: Series[str] = pa.Field(nullable=True, description="MusicBrainz recording id, where given.")
+    played_at: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME, description="Start of the play, UTC.")
+    seconds_played: Series[float] = pa.Field(nullable=True, ge=0, le=86400, description="Seconds.")
+    position: Series[pd.Int64Dtype] = pa.Field(nullable=True, ge=1, description="1-based rank in the list shown.")
+    skipped: Series[pd.BooleanDtype] = pa.Field(nullable=True)
+    liked: Series[pd.BooleanDtype] = pa.Field(nullable=True, description="False = disliked, never again.")
+    source: Series[str] = pa.Field(nullable=True, description="search, playlist, recommendation, …")
+    device: Series[str] = pa.Field(nullable=True)
+    list_id: Series[str] = pa.Field(nullable=True, description="The list in which the track was shown.")
+    file: Series[str] = pa.Field(description="Event file or stream.")
+    line: Series[pd.Int64Dtype] = pa.Field(ge=1, description="Line in the file, from 1.")
+    day: Series[str] = pa.Field(str_matches=DAY, description="UTC day of the play.")
+
+
+class ListeningEvents(Strict):
+    """The events of a day, each once, with its track found."""
+
+    event_id: Series[str] = pa.Field(unique=True)
+    listener: Series[str] = pa.Field(str_matches=r"^l[0-9a-f]{24}$", description="Pseudonym of the listener.")
+    track: Series[str] = pa.Field(description="Track id.")
+    track_reference: Series[str] = pa.Field(description="The track as the sender named it.")
+    played_at: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME, description="Start of the play, UTC.")
+    seconds_played: Series[float] = pa.Field(nullable=True, ge=0, le=86400, description="Seconds.")
+    position: Series[pd.Int64Dtype] = pa.Field(nullable=True, ge=1, description="1-based rank in the list shown.")
+    skipped: Series[pd.BooleanDtype] = pa.Field(nullable=True)
+    liked: Series[pd.BooleanDtype] = pa.Field(nullable=True)
+    source: Series[str] = pa.Field(nullable=True)
+    device: Series[str] = pa.Field(nullable=True)
+    list_id: Series[str] = pa.Field(nullable=True)
+    day: Series[str] = pa.Field(str_matches=DAY)
+
+
+class Interactions(Strict):
+    """One row per UTC day, listener and track."""
+
+    day: Series[str] = pa.Field(str_matches=DAY)
+    listener: Series[str] = pa.Field(description="Pseudonym of the listener.")
+    track: Series[str] = pa.Field(description="Track id.")
+    plays: Series[int] = pa.Field(ge=1, description="Events of the day.")
+    skips: Series[int] = pa.Field(ge=0)
+    seconds_played: Series[float] = pa.Field(ge=0, description="Sum, seconds.")
+    strength: Series[float] = pa.Field(ge=0, description="Sum of play strengths: completion, skips and likes.")
+    liked: Series[pd.BooleanDtype] = pa.Field(nullable=True, description="The last like or dislike of the day.")
+    sessions: Series[int] = pa.Field(ge=1, description="Sessions (30-minute gaps) in which it was played.")
+    first_played_at: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME)
+    last_played_at: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME)
+
+
+class Listeners(Strict):
+    """One row per listener."""
+
+    listener: Series[str] = pa.Field(unique=True, description="Pseudonym of the listener.")
+    first_day: Series[str] = pa.Field(str_matches=DAY)
+    last_day: Series[str] = pa.Field(str_matches=DAY)
+    days_active: Series[int] = pa.Field(ge=1)
+    plays: Series[int] = pa.Field(ge=1)
+    tracks: Series[int] = pa.Field(ge=1, description="Different tracks played.")
+    skip_rate: Series[float] = pa.Field(ge=0, le=1)
+    likes: Series[int] = pa.Field(ge=0)
+    activity_group: Series[str] = pa.Field(isin=["low", "medium", "high"], description="Third of listeners by plays.")
+
+
+class AudioManifest(Strict):
+    """The frozen list of a batch's files, with what their bytes and tags say."""
+
+    batch: Series[str]
+    root: Series[str] = pa.Field(description="Registered root the path is relative to.")
+    path: Series[str] = pa.Field(description="Path below the root.")
+    size_bytes: Series[int] = pa.Field(ge=0)
+    mtime_ns: Series[int]
+    file_hash: Series[str] = pa.Field(str_length=64, description="sha256 of the file's bytes.")
+    title: Series[str] = pa.Field(nullable=True)
+    artist: Series[str] = pa.Field(nullable=True)
+    album: Series[str] = pa.Field(nullable=True)
+    genre: Series[str] = pa.Field(nullable=True, description="As the file's tags say.")
+    year: Series[pd.Int64Dtype] = pa.Field(nullable=True)
+    track_number: Series[pd.Int64Dtype] = pa.Field(nullable=True)
+    mbid: Series[str] = pa.Field(nullable=True, description="MusicBrainz recording id.")
+    isrc: Series[str] = pa.Field(nullable=True)
+
+
+class TrackIdentities(Strict):
+    """One row per readable file: the track it holds, and how that was found."""
+
+    track: Series[str] = pa.Field(
+        str_matches=r"^t[0-9a-f]{20}$", description="Track id, minted from the decoded audio."
+    )
+    root: Series[str]
+    path: Series[str]
+    batch: Series[str] = pa.Field(description="Batch in which this file was first seen.")
+    file_hash: Series[str]
+    audio_hash: Series[str] = pa.Field(description="sha256 of the decoded samples.")
+    mbid: Series[str] = pa.Field(nullable=True)
+    isrc: Series[str] = pa.Field(nullable=True)
+    title: Series[str] = pa.Field(nullable=True)
+    artist: Series[str] = pa.Field(nullable=True)
+    matched_by: Series[str] = pa.Field(isin=["first", "audio_hash", "recording_id", "fingerprint"])
+
+
+class Tracks(Strict):
+    """The catalogue: one current row per track."""
+
+    track: Series[str] = pa.Field(unique=True, description="Track id.")
+    title: Series[str]
+    artist: Series[str]
+    album: Series[str] = pa.Field(nullable=True)
+    genre: Series[str] = pa.Field(nullable=True, description="From the file's tags, else from the classifier.")
+    genre_source: Series[str] = pa.Field(nullable=True, isin=["tag", "classifier"])
+    year: Series[pd.Int64Dtype] = pa.Field(nullable=True)
+    root: Series[str] = pa.Field(nullable=True)
+    path: Series[str] = pa.Field(nullable=True)
+    files: Series[int] = pa.Field(ge=0, description="Files that hold this track.")
+    has_audio: Series[bool]
+    deleted: Series[bool] = pa.Field(description="Every file of it is gone, or it was withdrawn.")
+    audio_hash: Series[str] = pa.Field(nullable=True)
+    duration_seconds: Series[float] = pa.Field(nullable=True, ge=0, description="Seconds.")
+    tempo_bpm: Series[float] = pa.Field(nullable=True, ge=0, description="Beats per minute.")
+    key: Series[str] = pa.Field(nullable=True, description='As "C# minor".')
+    loudness_lufs: Series[float] = pa.Field(nullable=True, description="EBU R128 integrated loudness, LUFS.")
+    energy_index: Series[float] = pa.Field(nullable=True, ge=0, le=1)
+    mood: Series[str] = pa.Field(nullable=True, description="Derived from tempo, mode and energy by a documented rule.")
+
+
+class TracksHistory(Strict):
+    """What the catalogue said, and from when to when (slowly changing, type 2)."""
+
+    track: Series[str]
+    title: Series[str]
+    artist: Series[str]
+    album: Series[str] = pa.Field(nullable=True)
+    genre: Series[str] = pa.Field(nullable=True)
+    path: Series[str] = pa.Field(nullable=True)
+    deleted: Series[bool]
+    valid_from: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME)
+    valid_to: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME, nullable=True, description="Null = current.")

@@ -1,0 +1,60 @@
+"""Making a home ready: folders, keys, databases and the Dagster instance, once, before any process shares them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from resources.platform import Platform
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+TABLE_MODULES = (
+    "ai_assets.data_processing.batches",
+    "ai_assets.data_processing.event_inbox",
+    "ai_assets.data_processing.unresolved",
+    "resources.quarantine",
+    "resources.lake.ledger",
+    "resources.lake.fence",
+    "resources.vector_index.delta",
+    "resources.alerts",
+)
+
+
+def prepare_home(settings: Settings) -> Platform:
+    """Make everything a home needs; quick when it is there already.
+
+    Raises OSError (naming the folder) where the home cannot be written.
+    """
+    platform = Platform(settings)
+    home = platform.home
+    home.make()
+    for module in TABLE_MODULES:
+        importlib.import_module(module)
+    platform.database.prepare()
+    platform.pseudonyms.prepare()
+    with FileLock(home.locks / "instance.lock", timeout=120):
+        target = home.dagster / "dagster.yaml"
+        if not target.exists():
+            template = Path(__file__).parents[1] / "resources" / "instance" / "local.yaml"
+            target.write_text(template.read_text())
+        if not (home.dagster / "history" / "runs.db").exists():
+            with open_instance(platform) as instance:
+                instance.get_runs(limit=1)
+                instance.get_dynamic_partitions("audio_batches")
+    return platform
+
+
+def open_instance(platform: Platform) -> dg.DagsterInstance:
+    """The home's Dagster instance; a context manager."""
+    import dagster as dg
+
+    os.environ["DAGSTER_HOME"] = str(platform.home.dagster)
+    os.environ["AI_ASSETS_HOME"] = str(platform.home.root)
+    return dg.DagsterInstance.from_config(str(platform.home.dagster))

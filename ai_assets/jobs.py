@@ -1,0 +1,45 @@
+"""The jobs people launch, backfill and schedule. Selections only; what is made stands in the families."""
+
+import dagster as dg
+
+from ai_assets.partitions import AUDIO_BATCHES, EVENT_DAYS
+
+audio_batches_job = dg.define_asset_job(
+    "audio_batches_job",
+    selection=dg.AssetSelection.tag("partitioned", "batch"),
+    partitions_def=AUDIO_BATCHES.definition,
+    description="All that is kept per audio batch: features, findings, classes, embeddings. The one to backfill.",
+)
+
+event_days_job = dg.define_asset_job(
+    "event_days_job",
+    selection=dg.AssetSelection.tag("partitioned", "day"),
+    partitions_def=EVENT_DAYS.definition,
+    description="Events and interactions of a UTC day, rebuilt from the raw rows. The one to backfill.",
+)
+
+models_job = dg.define_asset_job(
+    "models_job",
+    selection=dg.AssetSelection.tag("role", "model"),
+    description="Train, evaluate and register every model; each is promoted only when it is better.",
+)
+
+recommendations_job = dg.define_asset_job(
+    "recommendations_job",
+    selection=dg.AssetSelection.groups("recommendation_update") - dg.AssetSelection.tag("role", "model"),
+    description="Indices, recommendations and playlists from the champion models.",
+)
+
+content_job = dg.define_asset_job(
+    "content_job",
+    selection=dg.AssetSelection.groups("content_generation") - dg.AssetSelection.tag("role", "model"),
+    description="Texts, covers and music for tracks and playlists that have none yet.",
+)
+
+ingest_job = dg.define_asset_job(
+    "ingest_events",
+    selection=dg.AssetSelection.assets("raw_events"),
+    description="Read what is new in the event files.",
+)
+
+JOBS = [audio_batches_job, event_days_job, models_job, recommendations_job, content_job, ingest_job]

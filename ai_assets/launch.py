@@ -1,0 +1,230 @@
+"""Plan, launch, wait: the one engine behind `run`, `demo`, `backfill`, `plan` and the tasks.
+
+It takes new files into batches, asks the planner what wants work, and launches run after run in this process until
+nothing is left that could be done. It alone reaches the definitions, at run time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ai_assets.contract.progress import Progress, listening
+from ai_assets.contract.spec import CONTRACTS
+from ai_assets.contract.trace import TRACE_TAG
+from ai_assets.data_processing.batches import AudioInbox
+from ai_assets.home import open_instance
+from ai_assets.partitions import AUDIO_BATCHES
+from ai_assets.planning import Item, Planner, RunPlan, next_run
+from resources.platform import Platform
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+LAUNCH_TAG = "ai_assets/launch"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+MOST_FAILURES = 8
+QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed, or a blocking check that stopped its output."""
+
+    asset: str
+    keys: tuple[str, ...]
+    message: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """One run that ended."""
+
+    plan: RunPlan
+    run_id: str
+    success: bool
+    seconds: float
+
+
+@dataclass
+class Summary:
+    """What a launch did. `run_id` is that of its first run; all its runs carry it as a tag."""
+
+    run_id: str
+    trace_id: str
+    runs: list[Done] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        return "failed" if self.failures else "done"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Audio files of the looked-at roots: all that are there, and those taken into batches now."""
+
+    files: int
+    waiting: int
+    batches: tuple[str, ...]
+    roots: tuple[str, ...]
+
+
+class Launcher:
+    """Launches over one home; a context manager that holds the Dagster instance.
+
+    Args:
+        platform: of a prepared home.
+        progress: told of every step's beginning, work and end.
+        overrides: resources that replace the platform's own (tests).
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        on_run: Callable[[RunPlan, Sequence[Item]], None] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.platform = platform
+        self._progress = progress
+        self._on_run = on_run
+        self._overrides = dict(overrides or {})
+
+    def __enter__(self) -> Launcher:
+        self.instance = open_instance(self.platform)
+        self.definitions = load_definitions(self.platform, self._overrides)
+        self.planner = Planner(self.platform)
+        self.register_batches()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.instance.dispose()
+
+    def inbox(self) -> AudioInbox:
+        return AudioInbox(self.platform.database, self.platform.home.root)
+
+    # -- inputs ------------------------------------------------------------------------------------------------
+
+    def take_audio(self, roots: Iterable[str] | None = None, *, settle_seconds: float = 0.0) -> Taken:
+        """Freeze new, settled files of the roots into batches and register their partitions."""
+        inbox = self.inbox()
+        roots = tuple(roots if roots is not None else inbox.roots())
+        files, waiting, batches = 0, 0, []
+        for root in roots:
+            seen = inbox.look(root, settle_seconds=settle_seconds)
+            files += seen.known + len(seen.ready) + len(seen.waiting)
+            waiting += len(seen.waiting)
+            batches += inbox.freeze(root, seen.ready)
+        self.register_batches()
+        return Taken(files, waiting, tuple(batches), roots)
+
+    def register_batches(self) -> list[str]:
+        """Add the partitions of frozen batches that Dagster does not know yet; returns all keys in its order."""
+        name = AUDIO_BATCHES.definition.name  # type: ignore[attr-defined]
+        known = self.instance.get_dynamic_partitions(name)
+        new = [key for key in self.inbox().batches() if key not in set(known)]
+        if new:
+            self.instance.add_dynamic_partitions(name, new)
+        return [*known, *new]
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def bring_up_to_date(
+        self, *, only: Iterable[str] | None = None, trace_id: str | None = None, items: Sequence[Item] | None = None
+    ) -> Summary:
+        """Launch runs until nothing (of the assets in `only`) wants work any more, or only what has just failed.
+
+        With `items` exactly these are made, once, whether or not they are stale.
+        """
+        first = str(uuid.uuid4())
+        summary = Summary(first, trace_id or "")
+        wanted = set(only) if only is not None else None
+        tried: set[tuple[str, str, str]] = set()
+        forced = list(items) if items is not None else None
+        while True:
+            found = forced if forced is not None else self.planner.items()
+            left = [
+                item
+                for item in found
+                if (item.asset, item.key, item.digest) not in tried and (wanted is None or item.asset in wanted)
+            ]
+            plan = next_run(left, self.planner.order, self.register_batches())
+            if plan is None:
+                return summary
+            chosen = [item for item in left if item.asset in plan.assets and (not plan.keys or item.key in plan.keys)]
+            tried |= {(item.asset, item.key, item.digest) for item in chosen}
+            if self._on_run is not None:
+                self._on_run(plan, chosen)
+            self._launch(plan, summary)
+
+    def _launch(self, plan: RunPlan, summary: Summary) -> None:
+        """One run; a range that fails is halved until the bad partitions stand alone, so that they hold up no other."""
+        run_id = summary.run_id if not summary.runs else str(uuid.uuid4())
+        result = self.execute(plan, run_id=run_id, tags=self._tags(summary))
+        summary.runs.append(Done(plan, result.run_id, result.success, _seconds(self.instance, result.run_id)))
+        if result.success:
+            return
+        middle = len(plan.keys) // 2
+        if middle == 0 or len(summary.failures) >= MOST_FAILURES:
+            summary.failures += failures(self.instance, result.run_id, plan)
+            return
+        self._launch(RunPlan(plan.assets, plan.keys[:middle]), summary)
+        self._launch(RunPlan(plan.assets, plan.keys[middle:]), summary)
+
+    def _tags(self, summary: Summary) -> dict[str, str]:
+        tags = {LAUNCH_TAG: summary.run_id}
+        return tags | {TRACE_TAG: summary.trace_id} if summary.trace_id else tags
+
+    def execute(self, plan: RunPlan, *, run_id: str, tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
+        """Execute one run in this process."""
+        import dagster as dg
+
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        ranged = {RANGE_START: plan.keys[0], RANGE_END: plan.keys[-1]} if len(plan.keys) > 1 else {}
+        observe = listening(self._progress) if self._progress is not None else nullcontext()
+        with observe:
+            return job.execute_in_process(
+                asset_selection=[dg.AssetKey(name) for name in plan.assets],
+                partition_key=plan.keys[0] if len(plan.keys) == 1 else None,
+                instance=self.instance,
+                run_id=run_id,
+                tags={**tags, **ranged},
+                run_config=QUIET_LOGS,
+                raise_on_error=False,
+            )
+
+
+def load_definitions(platform: Platform, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions over this platform's home."""
+    module = importlib.import_module("ai_assets.definitions")
+    return module.build_definitions(platform.settings, **dict(overrides or {}))
+
+
+def failures(instance: dg.DagsterInstance, run_id: str, plan: RunPlan) -> list[Failure]:
+    """Why a run failed, one entry per failed step."""
+    found = []
+    for record in instance.all_logs(run_id):
+        event = record.dagster_event
+        if event is None or event.event_type_value not in ("STEP_FAILURE", "RESOURCE_INIT_FAILURE"):
+            continue
+        error = getattr(event.event_specific_data, "error", None)
+        while error is not None and error.cause is not None:
+            error = error.cause
+        message = (error.message if error is not None else event.message or "").strip()
+        names = [name for name in plan.assets if CONTRACTS[name].step == event.step_key] or list(plan.assets)
+        found.append(
+            Failure(names[0], plan.keys, message.removeprefix("dagster._core.definitions.events.Failure: "), run_id)
+        )
+    return found or [Failure(plan.assets[0], plan.keys, "the run failed before any step", run_id)]
+
+
+def _seconds(instance: dg.DagsterInstance, run_id: str) -> float:
+    stats = instance.get_run_stats(run_id)
+    return (stats.end_time or 0.0) - (stats.start_time or stats.launch_time or stats.end_time or 0.0)

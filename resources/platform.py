@@ -1,0 +1,58 @@
+"""Every resource of one home, built from its settings; building it touches no file, network or database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from resources.blobs import Blobs
+from resources.database import Database
+from resources.lake.io_manager import LakeIOManager
+from resources.lake.tables import Lake
+from resources.pseudonyms import Pseudonyms
+from resources.quarantine import Quarantine
+from resources.settings import Home, Settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The resources by name, made at their first use."""
+
+    settings: Settings
+
+    @property
+    def home(self) -> Home:
+        return self.settings.places
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings.database, self.home.locks)
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake_root, self.database, self.settings.lake_storage_options)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        return Blobs(self.home.blobs)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        return Quarantine(self.database)
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        key = self.settings.listener_key
+        return Pseudonyms(self.home.secrets, key.get_secret_value() if key is not None else None)
+
+    def resources(self) -> dict[str, object]:
+        """What Dagster hands to assets."""
+        return {
+            "io_manager": LakeIOManager(self.lake),
+            "lake": self.lake,
+            "quarantine": self.quarantine,
+            "blobs": self.blobs,
+            "database": self.database,
+            "settings": self.settings,
+            "platform": self,
+        }
