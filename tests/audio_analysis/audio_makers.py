@@ -88,8 +88,8 @@ def silence(path: Path, hours: float, *, kind: str, channels: int = 2, rate: int
     return path
 
 
-def bombs(folder: Path) -> Iterator[Path]:
-    """Files and other things that hang, crash or bloat a careless reader."""
+def bombs(folder: Path, *, heavy: bool = True) -> Iterator[Path]:
+    """Files and other things that hang, crash or bloat a careless reader; `heavy` adds hours of silence."""
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[str, bytes] = {
         "empty.mp3": b"",
@@ -122,13 +122,14 @@ def bombs(folder: Path) -> Iterator[Path]:
     good = write(folder / "good.flac", tone(2.0), kind="FLAC")
     yield with_total_samples(good, 2**36 - 1, folder / "claims_2e36_samples.flac")
     yield with_total_samples(good, 0, folder / "unknown_length.flac")
-    yield silence(folder / "silence_3_h.ogg", 3.0, kind="OGG")
-    yield silence(folder / "silence_8_channels.ogg", 1.0, kind="OGG", channels=8)
-    yield silence(folder / "silence_3_h.flac", 3.0, kind="FLAC")
-    with (folder / "sparse_8_gb.wav").open("wb") as file:
-        file.write(wav_bytes(b"", data_size=0xFFFFFFFF))
-        file.truncate(8 << 30)
-    yield folder / "sparse_8_gb.wav"
+    if heavy:
+        yield silence(folder / "silence_3_h.ogg", 3.0, kind="OGG")
+        yield silence(folder / "silence_8_channels.ogg", 1.0, kind="OGG", channels=8)
+        yield silence(folder / "silence_3_h.flac", 3.0, kind="FLAC")
+        with (folder / "sparse_8_gb.wav").open("wb") as file:
+            file.write(wav_bytes(b"", data_size=0xFFFFFFFF))
+            file.truncate(8 << 30)
+        yield folder / "sparse_8_gb.wav"
     os.mkfifo(folder / "fifo.wav")
     yield folder / "fifo.wav"
     (folder / "folder.wav").mkdir()
