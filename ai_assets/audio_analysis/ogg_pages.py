@@ -103,8 +103,10 @@ def read_ogg(source: ByteSource, offset: int) -> OggStream:
     position, ended, gap, chained = 0, False, False, False
     while (page := pages.next()) is not None:
         flags, granule, number, seen, _ = page
+        if ended and flags & _BOS:
+            chained = True
+            break
         if number != serial:
-            chained = chained or (ended and bool(flags & _BOS))
             continue
         gap = gap or seen != sequence + 1
         sequence = seen

@@ -94,6 +94,28 @@ def test_an_mp3_without_a_length_header_betrays_its_cut_last_frame(good: dict[st
     assert decode_report(cut(bare, 0.5, tmp_path / "bare_cut.mp3")).status == "partial"
 
 
+def test_a_long_mp3_of_variable_bit_rate_without_a_length_header_is_read_to_its_end(
+    good: dict[str, Path], tmp_path: Path
+) -> None:
+    data = good["mp3"].read_bytes()
+    frames = data[data.index(b"\xff\xfb", data.index(b"Info" if b"Info" in data[:4096] else b"Xing")) :]
+    quiet = write(tmp_path / "quiet.mp3", np.zeros((RATE * 20, 2), np.float32), kind="MP3").read_bytes()
+    start = quiet.index(b"\xff\xfb", 200)
+    (tmp_path / "long.mp3").write_bytes(frames + quiet[start:])
+    report = decode_report(tmp_path / "long.mp3")
+    # libsndfile alone estimates 6 s from the first frames and stops there.
+    assert report.status == "ok"
+    assert report.duration_seconds == pytest.approx(SECONDS + 20, abs=0.2)
+
+
+def test_joined_streams_are_not_called_complete(good: dict[str, Path], tmp_path: Path) -> None:
+    for kind in ("mp3", "ogg"):
+        (tmp_path / f"joined.{kind}").write_bytes(good[kind].read_bytes() * 2)
+        report = decode_report(tmp_path / f"joined.{kind}")
+        assert (report.status, report.duration_seconds) == ("partial", pytest.approx(SECONDS, abs=0.03))
+        assert "only the first" in report.reason
+
+
 def test_one_recording_keeps_its_hash_across_lossless_containers_and_tags(
     good: dict[str, Path], tmp_path: Path
 ) -> None:
