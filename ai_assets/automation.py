@@ -12,9 +12,11 @@ import dagster as dg
 
 from ai_assets.contract.spec import CONTRACTS
 
+LANDING = dg.AssetSelection.assets("landing_files", "landing_scores")
+
 
 def keep_fresh(*, partitioned: bool, ignored: dg.AssetSelection) -> dg.AutomationCondition:
-    """The condition of a table.
+    """The condition of a table. What lies in the landing folders counts as made; only its changes matter.
 
     Args:
         partitioned: of the asset: it then waits for its own partition of every input, else for at least one.
@@ -22,7 +24,8 @@ def keep_fresh(*, partitioned: bool, ignored: dg.AssetSelection) -> dg.Automatio
     """
     c = dg.AutomationCondition
     changed = c.any_deps_match(c.data_version_changed() & ~c.executed_with_root_target()).ignore(ignored)
-    made = ~c.any_deps_missing().ignore(ignored) if partitioned else c.all_deps_match(~c.missing()).ignore(ignored)
+    quiet = ignored | LANDING
+    made = ~c.any_deps_missing().ignore(quiet) if partitioned else c.all_deps_match(~c.missing()).ignore(quiet)
     wanted = c.missing().newly_true().since(c.newly_requested() | c.newly_updated()) | changed.since(
         c.newly_requested() & ~changed
     )
@@ -44,6 +47,4 @@ def with_automation(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefiniti
         condition = conditions.get(spec.key.path[-1])
         return spec if condition is None else spec.replace_attributes(automation_condition=condition)
 
-    return [
-        definition.map_asset_specs(apply) for definition in assets if isinstance(definition, dg.AssetsDefinition)
-    ] + [a for a in assets if not isinstance(a, dg.AssetsDefinition)]
+    return [definition.map_asset_specs(apply) for definition in assets]

@@ -17,14 +17,17 @@ from ai_assets.contract.progress import Progress, listening
 from ai_assets.contract.spec import CONTRACTS
 from ai_assets.contract.trace import TRACE_TAG
 from ai_assets.data_processing.batches import AudioInbox
+from ai_assets.data_processing.event_inbox import EventInbox
+from ai_assets.data_processing.presence import Presence
 from ai_assets.home import open_instance
 from ai_assets.partitions import AUDIO_BATCHES
-from ai_assets.planning import Item, Planner, RunPlan, next_run
+from ai_assets.planning import Item, Planner, RunPlan, event_inbox, next_run
 from resources.platform import Platform
 
 if TYPE_CHECKING:
     import dagster as dg
 
+ACCEPTED_STATUS = ("ok", "short")
 LAUNCH_TAG = "ai_assets/launch"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 MOST_FAILURES = 8
@@ -110,6 +113,9 @@ class Launcher:
     def inbox(self) -> AudioInbox:
         return AudioInbox(self.platform.database, self.platform.home.root)
 
+    def event_inbox(self) -> EventInbox:
+        return event_inbox(self.platform)
+
     # -- inputs ------------------------------------------------------------------------------------------------
 
     def take_audio(self, roots: Iterable[str] | None = None, *, settle_seconds: float = 0.0) -> Taken:
@@ -124,6 +130,12 @@ class Launcher:
             batches += inbox.freeze(root, seen.ready)
         self.register_batches()
         return Taken(files, waiting, tuple(batches), roots)
+
+    def note_missing_files(self, roots: Iterable[str] | None = None, *, confirmed: bool = False) -> None:
+        """Mark files that are no longer there; a root that lost a fifth of its files at once only alerts."""
+        presence = Presence(self.platform.database, self.platform.lake, self.platform.home.root)
+        for root in roots if roots is not None else self.inbox().roots():
+            presence.look(root, confirmed=confirmed)
 
     def register_batches(self) -> list[str]:
         """Add the partitions of frozen batches that Dagster does not know yet; returns all keys in its order."""
@@ -199,6 +211,61 @@ class Launcher:
                 run_config=QUIET_LOGS,
                 raise_on_error=False,
             )
+
+
+def answer(platform: Platform, summary: Summary, taken: Taken | None, sources: Sequence[str] | None) -> dict[str, Any]:
+    """What a launch did with its inputs, as `run --json` prints it."""
+    return {
+        "run_id": summary.run_id if summary.runs else None,
+        "status": summary.status,
+        "audio": audio_counts(platform, taken),
+        "events": event_counts(platform, [done.run_id for done in summary.runs], sources),
+        "skipped": skipped(platform),
+        "failures": [{"asset": item.asset, "message": item.message} for item in summary.failures],
+    }
+
+
+def audio_counts(platform: Platform, taken: Taken | None) -> dict[str, int]:
+    """files = accepted + refused + waiting, over the looked-at roots."""
+    if taken is None:
+        return {"files": 0, "accepted": 0, "refused": 0, "waiting": 0}
+    accepted = 0
+    quality = platform.lake.table("audio_quality")
+    if quality.exists:
+        frame = quality.frame(["batch", "root", "path", "status"])
+        frame = frame[frame["root"].isin(taken.roots)].drop_duplicates(["root", "path"], keep="last")
+        present = AudioInbox(platform.database, platform.home.root).gone()
+        here = [place not in present for place in zip(frame["root"], frame["path"], strict=True)]
+        accepted = int(frame[here]["status"].isin(ACCEPTED_STATUS).sum())
+    refused = max(taken.files - taken.waiting - accepted, 0)
+    return {"files": taken.files, "accepted": accepted, "refused": refused, "waiting": taken.waiting}
+
+
+def event_counts(platform: Platform, run_ids: list[str], sources: Sequence[str] | None) -> dict[str, int]:
+    """read = accepted + quarantined + duplicates, over the given sources (all that these runs read when None)."""
+    readings = event_inbox(platform).reports(run_ids)
+    chosen = [item for item in readings if sources is None or item.source in sources]
+    names = tuple(f"{item.source}:" for item in chosen)
+    unknown = (
+        sum(row["source"].startswith(names) for row in platform.quarantine.rows("listening_events")) if names else 0
+    )
+    accepted = sum(item.accepted for item in chosen)
+    return {
+        "read": sum(item.read for item in chosen),
+        "accepted": accepted - min(unknown, accepted),
+        "quarantined": sum(item.quarantined for item in chosen) + min(unknown, accepted),
+        "duplicates": sum(item.duplicates for item in chosen),
+    }
+
+
+def skipped(platform: Platform) -> list[str]:
+    """Which half of the graph has no input, in words."""
+    remarks = []
+    if not AudioInbox(platform.database, platform.home.root).has_audio():
+        remarks.append("no audio yet: the catalogue is made from events alone; audio analysis was skipped")
+    if not platform.lake.table("raw_events").exists:
+        remarks.append("no listening events yet: listening models and personal recommendations were skipped")
+    return remarks
 
 
 def load_definitions(platform: Platform, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

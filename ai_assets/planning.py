@@ -84,6 +84,30 @@ class Planner:
                     found.append(Item(name, key, reason, digest))
         return found
 
+    def select(self, assets: Sequence[str], *, first: str | None, last: str | None, everything: bool) -> list[Item]:
+        """Items of a backfill: named or all partitioned assets, within a range of keys, stale ones or all.
+
+        Raises LookupError naming an asset or partition that does not exist.
+        """
+        unknown = sorted(set(assets) - set(CONTRACTS))
+        if unknown:
+            raise LookupError(f"there is no asset {unknown[0]!r}; there are: {', '.join(sorted(CONTRACTS))}")
+        chosen = set(assets) or {name for name, contract in CONTRACTS.items() if contract.partitioning}
+        stale = {(item.asset, item.key): item for item in self.items() if item.asset in chosen}
+        expected = self._expected(self._platform.lake.ledger.all())
+        items = []
+        for name in self.order:
+            contract = CONTRACTS[name]
+            if name not in chosen:
+                continue
+            for key in expected[contract.partitioning.column if contract.partitioning else ""]:
+                if key and ((first and key < first) or (last and key > last)):
+                    continue
+                found = stale.get((name, key)) or (Item(name, key, "asked for", "asked for") if everything else None)
+                if found is not None:
+                    items.append(found)
+        return items
+
     def _reason(
         self, contract: AssetContract, key: str, held: Mapping, entries: Entries, retry: set[str]
     ) -> tuple[str, str]:
@@ -145,6 +169,16 @@ def _whole_steps(names: Iterable[str]) -> list[str]:
     """Names with all tables of the steps that make them."""
     steps = {CONTRACTS[name].step for name in names}
     return [name for name in CONTRACTS if CONTRACTS[name].step in steps]
+
+
+def day_ranges(days: Sequence[str]) -> list[list[str]]:
+    """Sorted days cut into ranges without a gap."""
+    ranges: list[list[str]] = []
+    left = list(days)
+    while left:
+        ranges.append(_range(left, "day", ()))
+        left = left[len(ranges[-1]) :]
+    return ranges
 
 
 def _range(keys: Sequence[str], column: str, batches: Sequence[str]) -> list[str]:

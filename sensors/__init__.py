@@ -1,7 +1,23 @@
-"""When something is made: sensors and schedules."""
+"""When something is made: sensors and schedules, all switched on explicitly. What is made stands in `ai_assets`."""
 
-SCHEDULES: list = []
+from sensors.inputs import input_sensors
+from sensors.schedules import SCHEDULES
+from sensors.upkeep import upkeep_sensors
+
+__all__ = ["SCHEDULES", "build_sensors"]
+
+import dagster as dg
+
+from resources.settings import Settings
 
 
-def build_sensors(settings):
-    return []
+def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """Every sensor of a home, ticking at its configured interval."""
+    automation = dg.AutomationConditionSensorDefinition(
+        "keep_fresh",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=settings.sensor_seconds,
+        description="Rebuilds tables whose inputs have changed; never trains a model.",
+    )
+    return [*input_sensors(settings.sensor_seconds), *upkeep_sensors(settings.sensor_seconds), automation]

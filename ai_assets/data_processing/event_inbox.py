@@ -104,6 +104,14 @@ class EventInbox:
 
     def pending(self) -> list[str]:
         """Sources with something to read: new, grown, changed, or asked for. Raises StorageFault for the folder."""
+        return sorted(self._pending())
+
+    def pending_digest(self) -> str:
+        """A digest of what is pending, "" for nothing: equal as long as no file changes."""
+        found = self._pending()
+        return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16] if found else ""
+
+    def _pending(self) -> dict[str, tuple[int, int]]:
         known = {row["source"]: row for row in self._database.query(sa.select(EVENT_FILES))}
         found = {
             f"{LANDING}/{item.path}": (item.size, item.mtime_ns)
@@ -114,13 +122,8 @@ class EventInbox:
             if path.is_absolute() and path.is_file():
                 stat = path.stat()
                 found[source] = (stat.st_size, stat.st_mtime_ns)
-        return sorted(
-            source
-            for source, stat in found.items()
-            if source not in known
-            or known[source]["reread"]
-            or (known[source]["size"], known[source]["mtime_ns"]) != stat
-        )
+        seen = {source: (row["size"], row["mtime_ns"]) for source, row in known.items() if not row["reread"]}
+        return {source: stat for source, stat in found.items() if seen.get(source) != stat}
 
     def ingest(self, run_id: str) -> list[Reading]:
         """Read everything that is pending into `raw_events`; returns a report per file."""

@@ -1,0 +1,101 @@
+"""Files that vanish: soft deletion, and the caution that an unmounted folder deserves.
+
+A file that is gone is only marked; it comes back with its history when it returns. A root that has lost at least five
+files and a fifth of all at once deletes nothing: it alerts, and waits for `ai-assets run --confirm-removed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ai_assets.data_processing.batches import AUDIO_FILES, AUDIO_SUFFIXES, root_folder
+from resources.database import Database
+from resources.lake.ledger import Entry
+from resources.lake.tables import Lake
+from resources.roots import StorageFault, scan
+
+log = logging.getLogger(__name__)
+
+LANDING_FILES = "landing_files"
+LEAST_LOSS, LEAST_SHARE = 5, 0.2
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at one root found. `suspended`: so much is gone that nothing was marked."""
+
+    root: str
+    known: int
+    gone: int
+    back: int
+    suspended: bool
+    message: str = ""
+
+
+class Presence:
+    """Which files of the batches are still there."""
+
+    def __init__(self, database: Database, lake: Lake, home: Path) -> None:
+        self._database = database
+        self._lake = lake
+        self._home = home
+
+    def look(self, root: str, *, confirmed: bool = False) -> Look:
+        """Mark what is gone or back in one root."""
+        try:
+            here = {item.path for item in scan(root_folder(root, self._home), suffixes=AUDIO_SUFFIXES)}
+        except StorageFault as error:
+            here, fault = set(), str(error)
+        else:
+            fault = ""
+        rows = self._database.query(
+            sa.select(
+                AUDIO_FILES.c.path, sa.func.count(AUDIO_FILES.c.gone_at).label("gone"), sa.func.count().label("all")
+            )
+            .where(AUDIO_FILES.c.root == root, AUDIO_FILES.c.batch.is_not(None))
+            .group_by(AUDIO_FILES.c.path)
+        )
+        present = {row["path"] for row in rows if row["gone"] < row["all"]}
+        marked = {row["path"] for row in rows} - present
+        lost, back = present - here, marked & here
+        heavy = len(lost) >= LEAST_LOSS and len(lost) >= LEAST_SHARE * len(present)
+        if fault and not confirmed:
+            heavy = heavy or bool(present)
+        if heavy and not confirmed:
+            folder = root_folder(root, self._home)
+            message = f"{len(lost)} of {len(present)} files are gone from {folder}{': ' + fault if fault else ''}"
+            log.warning("%s; nothing was deleted; if that is right, run: ai-assets run --confirm-removed", message)
+            return Look(root, len(present), len(lost), 0, suspended=True, message=message)
+        self._mark(root, lost, datetime.now(UTC).isoformat(timespec="seconds"))
+        self._mark(root, back, None)
+        if lost or back or not self._lake.ledger.entry(LANDING_FILES):
+            self._enter()
+        return Look(root, len(present), len(lost), len(back), suspended=False)
+
+    def _mark(self, root: str, paths: set[str], when: str | None) -> None:
+        names = sorted(paths)
+        with self._database.begin() as connection:
+            for start in range(0, len(names), 500):
+                connection.execute(
+                    sa.update(AUDIO_FILES)
+                    .where(AUDIO_FILES.c.root == root, AUDIO_FILES.c.path.in_(names[start : start + 500]))
+                    .values(gone_at=when)
+                )
+
+    def _enter(self) -> None:
+        """Note the set of absent files in the ledger, so that the catalogue knows that it is stale."""
+        rows = self._database.query(
+            sa.select(AUDIO_FILES.c.root, AUDIO_FILES.c.path)
+            .where(AUDIO_FILES.c.gone_at.is_not(None))
+            .distinct()
+            .order_by(AUDIO_FILES.c.root, AUDIO_FILES.c.path)
+        )
+        digest = hashlib.sha256(repr([(row["root"], row["path"]) for row in rows]).encode()).hexdigest()
+        token = self._lake.attempt("presence").token
+        self._lake.ledger.record([Entry(LANDING_FILES, "", digest, "", "1", token, "presence", "")])
