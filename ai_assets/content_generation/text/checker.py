@@ -29,13 +29,16 @@ _UNWANTED = {
 _ENERGY = {
     "en": r"\b(?P<low>low)[- ]energy\b|\b(?P<medium>medium)[- ]energy\b|\b(?P<high>high)[- ]energy\b",
     "de": r"\b(?:(?P<low>niedrig)|(?P<medium>mittler)|(?P<high>hoh))\w* Energie(?:niveau)?\b",
-    "fr": r"\bénergie (?:(?P<low>faible)|(?P<medium>moyen)|(?P<high>élevé))",
+    "fr": r"\bénergie (?:est )?(?:(?P<low>faible)|(?P<medium>moyen)|(?P<high>élevé))",
 }
 # Words that only one of the three languages writes, frequent enough to be in any sentence.
 _LANGUAGE_WORDS = {
-    "en": "the is by of with from and this it at to for here was in",
-    "de": "der die das ist von mit und ein eine einen einem kommt stammt bei den dem es gehört steht wird sie umfasst",
-    "fr": "le la les est un une par avec et de du en à dans signé voici sur il elle on ce titre morceau écoutez",
+    "en": "the is by of with from and this it its at to for here was that there are we you has have as "
+    "beats per expect overall gathers holds collects brings together contains features",
+    "de": "der die das ist von mit und ein eine einen einem kommt stammt bei den dem es gehört steht wird sie im auf "
+    "zum ins vom sind wurden werden umfasst enthält versammelt bietet läuft klingt wirkt insgesamt sowie gesagt",
+    "fr": "le la les l d est un une par avec et de du en à au dans signé voici sur il elle on y se que ce sont cet cette "
+    "côté bref ici plutôt réunit rassemble propose compte regroupe relève énergie",
 }
 BLOCKED_WORDS: tuple[str, ...] = (
     "fuck",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ai_assets.content_generation.text.model import Llama, ModelSize, new_cache,
 from ai_assets.content_generation.text.tokens import HEADER_LENGTH, Vocabulary, grammar_digest, header, vocabulary
 
 _BATCH = 128
+_CANDIDATES = 4
 # Logits of the same row in batches of another size differ by about 1e-5 in single precision.
 _NEAR_TIE = 1e-3
 _FORMAT = "text-llama-1"
@@ -72,11 +73,11 @@ class GrammarGenerator:
         self, fact_sets: Sequence[FactSet], *, seeds: Sequence[int], lang: str | Sequence[str]
     ) -> list[TextItem]:
         """One text for each fact set; ``lang`` is one language or one for each."""
-        items = []
-        for facts, seed, language in zip(fact_sets, seeds, languages(lang, len(fact_sets)), strict=True):
-            tokens = grammar_for(facts, language).sample(facts, np.random.default_rng(seed))
-            items.append(finished_item(tokens, facts, language, seed, decoder="grammar"))
-        return items
+        return _best_candidates(_jobs(fact_sets, seeds, lang), self._write, "grammar")
+
+    def _write(self, jobs: list[_Row]) -> None:
+        for job in jobs:
+            job.tokens = job.grammar.sample(job.facts, job.rng)
 
     def save(self, folder: Path) -> None:
         """Write ``config.json``; there are no weights."""
@@ -122,14 +123,7 @@ class TextGenerator:
 
         Raises ``FactError`` for a fact set without a title, or without an artist when it is a track.
         """
-        from ai_assets.content_generation.text.training import one_thread
-
-        langs = languages(lang, len(fact_sets))
-        jobs = [_Row(facts, language, seed) for facts, language, seed in zip(fact_sets, langs, seeds, strict=True)]
-        with one_thread():
-            for start in range(0, len(jobs), _BATCH):
-                self._decode(jobs[start : start + _BATCH], temperature)
-        return [finished_item(job.tokens, job.facts, job.lang, job.seed, decoder="model") for job in jobs]
+        return _best_candidates(_jobs(fact_sets, seeds, lang), lambda jobs: self._write(jobs, temperature), "model")
 
     def score(self, facts: FactSet, lang: str, tokens: Sequence[str]) -> float:
         """Mean negative log-likelihood (nats per token) of a text within the grammar: how unusual it is.
@@ -193,6 +187,13 @@ class TextGenerator:
             raise ModelFolderError(f"{weights_file}: names or shapes of the weights do not fit {CONFIG_FILE}")
         return cls(Llama(size, weights), words, card=config["card"])
 
+    def _write(self, jobs: list[_Row], temperature: float) -> None:
+        from ai_assets.content_generation.text.training import one_thread
+
+        with one_thread():
+            for start in range(0, len(jobs), _BATCH):
+                self._decode(jobs[start : start + _BATCH], temperature)
+
     def _decode(self, jobs: list[_Row], temperature: float) -> None:
         import torch
 
@@ -255,13 +256,14 @@ class _Row:
     facts: FactSet
     lang: str
     seed: int
+    candidate: int = 0
     tokens: list[str] = field(default_factory=list)
     done: bool = False
 
     def __post_init__(self) -> None:
         self.grammar = grammar_for(self.facts, self.lang)
         self.state = self.grammar.start(self.facts)
-        self.rng = np.random.default_rng(self.seed)
+        self.rng = np.random.default_rng([self.seed, self.candidate])
 
 
 def languages(lang: str | Sequence[str], count: int) -> list[str]:
@@ -277,6 +279,7 @@ def languages(lang: str | Sequence[str], count: int) -> list[str]:
 def finished_item(tokens: Sequence[str], facts: FactSet, lang: str, seed: int, *, decoder: str) -> TextItem:
     """The item of these tokens, rendered and checked."""
     rendered: Rendered = grammar_for(facts, lang).render(tokens, facts)
+    notes = facts.notes + left_out(facts)
     return TextItem(
         text=rendered.text,
         lang=lang,
@@ -285,10 +288,39 @@ def finished_item(tokens: Sequence[str], facts: FactSet, lang: str, seed: int, *
         tokens=tuple(tokens),
         fact_spans=rendered.facts,
         fact_sentences=rendered.sentences,
-        checks=check(rendered.text, facts, lang).to_mapping(),
-        notes=facts.notes + left_out(facts),
+        checks={**check(rendered.text, facts, lang).to_mapping(), "left_out": list(notes)},
+        notes=notes,
         decoder=decoder,
     )
+
+
+def rejections(item: TextItem, candidate: int) -> tuple[Rejection, ...]:
+    """What the checks found in a candidate."""
+    faults = item.checks["faults"]
+    return tuple(Rejection(candidate, f["check"], f"found {f['found']!r}, expected {f['expected']!r}") for f in faults)
+
+
+def _jobs(fact_sets: Sequence[FactSet], seeds: Sequence[int], lang: str | Sequence[str]) -> list[_Row]:
+    langs = languages(lang, len(fact_sets))
+    return [_Row(facts, language, seed) for facts, language, seed in zip(fact_sets, langs, seeds, strict=True)]
+
+
+def _best_candidates(jobs: list[_Row], write: Callable[[list[_Row]], None], decoder: str) -> list[TextItem]:
+    """The first candidate of each job that passes the checks; after ``_CANDIDATES``, the last one with its faults."""
+    items: dict[int, TextItem] = {}
+    refused: dict[int, tuple[Rejection, ...]] = dict.fromkeys(range(len(jobs)), ())
+    waiting = list(range(len(jobs)))
+    for candidate in range(_CANDIDATES):
+        rows = [_Row(jobs[index].facts, jobs[index].lang, jobs[index].seed, candidate) for index in waiting]
+        write(rows)
+        for index, row in zip(waiting, rows, strict=True):
+            item = finished_item(row.tokens, row.facts, row.lang, row.seed, decoder=decoder)
+            items[index] = replace(item, candidates=candidate + 1, rejections=refused[index])
+            refused[index] += rejections(item, candidate)
+        waiting = [index for index in waiting if not items[index].checks["passed"]]
+        if not waiting:
+            break
+    return [items[index] for index in range(len(jobs))]
 
 
 def _read_config(folder: Path, expected: str) -> dict[str, Any]:

@@ -47,7 +47,11 @@ def _genre(article: str, name: str) -> dict[str, str]:
 
 
 def _energy(masculine: str, feminine: str) -> dict[str, str]:
-    return {"": f"une énergie {feminine}", "level": f"un niveau d’énergie {masculine}"}
+    return {
+        "": f"une énergie {feminine}",
+        "level": f"un niveau d’énergie {masculine}",
+        "is": f"l’énergie est {feminine}",
+    }
 
 
 LEXICON = Lexicon(
