@@ -19,6 +19,7 @@ TABLE_MODULES = (
     "ai_assets.data_processing.batches",
     "ai_assets.data_processing.event_inbox",
     "ai_assets.data_processing.unresolved",
+    "ai_assets.contract.tasks",
     "resources.quarantine",
     "resources.lake.ledger",
     "resources.lake.fence",

@@ -9,9 +9,12 @@ from resources.blobs import Blobs
 from resources.database import Database
 from resources.lake.io_manager import LakeIOManager
 from resources.lake.tables import Lake
+from resources.mlflow_tracking import MlflowTracking
+from resources.model_registry import ModelRegistry
 from resources.pseudonyms import Pseudonyms
 from resources.quarantine import Quarantine
 from resources.settings import Home, Settings
+from resources.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,24 @@ class Platform:
         key = self.settings.listener_key
         return Pseudonyms(self.home.secrets, key.get_secret_value() if key is not None else None)
 
+    @cached_property
+    def tracing(self) -> Tracing:
+        return Tracing(self.home.traces, self.settings.otlp_endpoint)
+
+    @cached_property
+    def tracking(self) -> MlflowTracking:
+        return MlflowTracking(self.home.mlflow, lock=self.database.lock)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        return ModelRegistry(self.tracking, self.home.cache / "models", lock=self.database.lock)
+
+    def raise_alert(self, key: str, message: str, *, severity: str) -> None:
+        """Put an alert into the outbox; the same key is one alert."""
+        from resources.alerts import Alert, raise_alert
+
+        raise_alert(self.database.engine, Alert(key=key, message=message, severity=severity))
+
     def resources(self) -> dict[str, object]:
         """What Dagster hands to assets."""
         return {
@@ -54,5 +75,6 @@ class Platform:
             "blobs": self.blobs,
             "database": self.database,
             "settings": self.settings,
+            "tracing": self.tracing,
             "platform": self,
         }

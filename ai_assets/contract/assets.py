@@ -25,7 +25,7 @@ from resources.lake.tables import LakeTable
 
 Body = Callable[..., Any]
 
-PLATFORM_RESOURCES = ("lake", "quarantine")
+PLATFORM_RESOURCES = ("lake", "quarantine", "tracing")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from resources.lake.io_manager import PreparedPart, PreparedTable
 from resources.lake.ledger import Entry
 from resources.lake.tables import Lake, LakeTable, Origin, content_hash
 from resources.quarantine import Quarantine
+from resources.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def run_step(
     *,
     lake: Lake,
     quarantine: Quarantine,
+    tracing: Tracing,
 ) -> Iterator[Any]:
     """Run the body of one step and yield what Dagster is to know of it."""
     context = dg.AssetExecutionContext.get()
@@ -53,7 +55,7 @@ def run_step(
     keys = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else [""]
     step = body.__name__
     tell(Progress(step, "start", total=len(keys)))
-    with rejection.collecting() as sink, trace.body_span(context, contracts) as trace_id:
+    with rejection.collecting() as sink, trace.body_span(context, tracing) as trace_id:
         try:
             origins = {item.name: _origins(item, keys, lake, trace_id) for item in contracts}
             answer = body(**{name: _argument(name, value, inputs) for name, value in arguments.items()})
