@@ -48,7 +48,7 @@ class Redactor:
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
-        """Mask these values from now on, also URL-quoted, base64 or JSON-escaped; those under 6 characters are ignored."""
+        """Mask these values from now on, also quoted, base64 or JSON-escaped; those under 6 characters are ignored."""
         with self._lock:
             for secret in secrets:
                 if len(secret) >= SHORTEST:
