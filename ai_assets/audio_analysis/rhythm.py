@@ -77,34 +77,57 @@ def onset_flux(mel: NDArray[Any], previous: NDArray[Any] | None = None) -> tuple
     return flux, compressed[-1].astype(np.float64) if len(compressed) else np.zeros(mel.shape[1])
 
 
-def tempo_salience(onset_envelope: NDArray[Any], frame_rate: float = FRAME_RATE) -> tuple[FloatArray, FloatArray]:
-    """How strongly the envelope repeats at each tempo: `(bpm grid, salience)`, without any prior.
+@dataclass(frozen=True)
+class Salience:
+    """How strongly an envelope repeats at each tempo: three arrays over the same tempi, without any prior.
 
-    Salience is the global autocorrelation at the beat period times the square root of the time-averaged Fourier
-    tempogram at the beat frequency. The autocorrelation answers to the period and its multiples, the Fourier tempogram
-    to the frequency and its multiples: only the true period has both (Peeters 2006; Grosche, Müller and Kurth 2010).
+    `beat` counts a period alone, `metrical` also twice and four times that period, where bars repeat.
+    """
+
+    bpm: FloatArray
+    beat: FloatArray
+    metrical: FloatArray
+
+
+def tempo_salience(onset_envelope: NDArray[Any], frame_rate: float = FRAME_RATE) -> Salience:
+    """How strongly the envelope (frames,) repeats at each tempo from 30 to 300 bpm.
+
+    The global autocorrelation at the beat period times the square root of the time-averaged Fourier tempogram at the
+    beat frequency. The autocorrelation answers to the period and its multiples, the Fourier tempogram to the frequency
+    and its multiples: only the true period has both (Peeters 2006; Grosche, Müller and Kurth 2010). For `metrical` the
+    autocorrelation is enhanced by that at two and four periods (Percival and Tzanetakis 2014).
     """
     grid = _bpm_grid()
     envelope = _detrended(np.asarray(onset_envelope, dtype=np.float64), frame_rate)
     centred = envelope - envelope.mean()
-    autocorrelation = np.interp(60.0 * frame_rate / grid, np.arange(len(centred)), _autocorrelation(centred))
-    return grid, np.maximum(autocorrelation, 0.0) * np.sqrt(_fourier_tempogram(centred, frame_rate))
+    autocorrelation, period = _autocorrelation(centred), 60.0 * frame_rate / grid
+    lags = np.arange(len(centred))
+    once, twice, four = (
+        np.maximum(np.interp(times * period, lags, autocorrelation, right=0.0), 0.0) for times in (1, 2, 4)
+    )
+    fourier = np.sqrt(_fourier_tempogram(centred, frame_rate))
+    return Salience(grid, once * fourier, (once + twice + four) * fourier)
 
 
 def estimate_tempo(onset_envelope: NDArray[Any], frame_rate: float = FRAME_RATE) -> Tempo | None:
     """The tempo of a recording from its onset envelope (frames,) sampled at `frame_rate` Hz.
 
     Returns None when the envelope is shorter than three seconds or does not repeat at all (silence, a steady tone).
-    A log-normal prior around 110 bpm with a standard deviation of 0.9 octaves chooses between the octaves (van
+    First the metrical salience finds the pulse up to the octave, because syncopation makes three quarters of a beat
+    repeat as strongly as the beat but not its multiples; then the salience of the beat alone chooses between half, same
+    and double. Both are weighted by a log-normal prior around 110 bpm with a standard deviation of 0.9 octaves (van
     Noorden and Moelants 1999 for the shape). Confidence is the height of the normalised autocorrelation at the beat
     period, lowered where the half or the double tempo is nearly as salient.
     """
     envelope = np.asarray(onset_envelope, dtype=np.float64)
     if len(envelope) < SHORTEST_FOR_TEMPO_SECONDS * frame_rate or float(np.ptp(envelope)) <= 1e-9:
         return None
-    grid, salience = tempo_salience(envelope, frame_rate)
-    score = salience * _prior(grid)
-    best = int(np.argmax(score))
+    salience = tempo_salience(envelope, frame_rate)
+    grid, prior = salience.bpm, _prior(salience.bpm)
+    score = salience.beat * prior
+    pulse = float(grid[np.argmax(salience.metrical * prior)])
+    octaves = np.abs(np.log(grid[:, None] / (pulse * np.array([0.5, 1.0, 2.0])))).min(axis=1)
+    best = int(np.argmax(np.where(octaves < 0.03, score, -1.0)))
     if score[best] <= 0.0:
         return None
     bpm = _refined(envelope, float(grid[best]), frame_rate)

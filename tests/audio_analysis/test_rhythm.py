@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from descriptor_signals import SAMPLE_RATE, clicks, fed, public_data, table, tone
 
 from ai_assets.audio_analysis.danceability import DanceabilityFamily, danceability_index
@@ -27,6 +28,22 @@ def test_the_tempo_of_clicks_is_within_half_a_percent(bpm):
     assert rhythm.tempo_bpm == pytest.approx(bpm, rel=0.005)
     assert rhythm.tempo_confidence > 0.4
     assert rhythm.tempo_alternative_bpm / rhythm.tempo_bpm in (pytest.approx(0.5), pytest.approx(2.0))
+
+
+LOOPS = public_data() / "sonic_pi_samples" / "audio"
+
+
+@pytest.mark.skipif(not LOOPS.exists(), reason="no public test data (set AI_ASSETS_TEST_DATA)")
+@pytest.mark.parametrize(
+    ("loop", "beats"), [("loop_electric", 4), ("loop_mehackit1", 4), ("loop_perc2", 4), ("loop_amen_full", 16)]
+)
+def test_syncopation_is_not_taken_for_a_faster_or_slower_beat(loop, beats):
+    # Accents every three sixteenths repeat as strongly as the beat here, but their multiples do not.
+    samples, rate = soundfile.read(LOOPS / f"{loop}.flac", dtype="float32", always_2d=True)
+    truth = 60.0 * beats * rate / len(samples)
+    mono = np.tile(samples.mean(axis=1), int(20 * rate / len(samples)) + 1)
+    found = fed(RhythmFamily(), soxr.resample(mono, rate, SAMPLE_RATE)).finish().tempo_bpm
+    assert min(abs(found / (factor * truth) - 1) for factor in (0.5, 1, 2)) < 0.02
 
 
 def test_beats_fall_on_the_clicks():
