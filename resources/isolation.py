@@ -70,8 +70,8 @@ class LimitedError(RuntimeError):
 class LimitedPool:
     """A few worker processes, each with limits, for many items; a context manager.
 
-    Open, use and close it in one thread: the kernel's parent-death signal, which lets no worker outlive its parent,
-    follows the thread that started the worker.
+    No worker outlives its parent: an idle one sees its pipe close, a busy one is killed by the kernel (pools opened in
+    the main thread) or ends itself within a second.
 
     Parameters
     ----------

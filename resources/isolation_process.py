@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -76,7 +77,11 @@ class WorkerProcess:
             output = self._said
         child_in, self.request = os.pipe()
         self.response, child_out = os.pipe()
-        command = [sys.executable, "-m", "resources.isolation_worker", str(child_in), str(child_out), str(os.getpid())]
+        # The kernel's death signal follows the thread that started the child, not the process: only the main thread
+        # surely lives as long.
+        signal_death = threading.current_thread() is threading.main_thread()
+        arguments = (child_in, child_out, os.getpid(), int(signal_death))
+        command = [sys.executable, "-m", "resources.isolation_worker", *map(str, arguments)]
         try:
             self.process = subprocess.Popen(
                 command,

@@ -1,8 +1,8 @@
 """The child side of `resources.isolation`: takes items from a pipe, runs one function on each, answers on a pipe.
 
-Started as `python -m resources.isolation_worker REQUEST_FD RESPONSE_FD PARENT_PID`; nobody else has the pipes. The
-messages are length-prefixed pickles: parent and child are one program and one user, and nothing from outside ever
-enters the channel as a pickle (items are paths and numbers, not bytes of files to be unpickled).
+Started as `python -m resources.isolation_worker REQUEST_FD RESPONSE_FD PARENT_PID SIGNAL_DEATH`; nobody else has the
+pipes. The messages are length-prefixed pickles: parent and child are one program and one user, and nothing from outside
+ever enters the channel as a pickle (items are paths and numbers, not bytes of files to be unpickled).
 
 The module imports only the standard library, so that a worker starts fast and sets its limits before anything else.
 """
@@ -65,9 +65,9 @@ def resolve(path: str) -> Callable[..., Any]:
     return found
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_parent(parent: int, *, signal_death: bool) -> None:
     """Three nets: the kernel's death signal, a watch on the parent, and end of file on the request pipe."""
-    with contextlib.suppress(OSError, AttributeError):
+    if signal_death:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     def watch() -> None:
@@ -139,9 +139,9 @@ def _answer(response: int, outcome: tuple[str, Any, str], peak: int, cpu: float)
         view = view[os.write(response, view) :]
 
 
-def main(request: int, response: int, parent: int) -> None:
+def main(request: int, response: int, parent: int, signal_death: bool) -> None:
     """Serve items until the parent closes the request pipe."""
-    _die_with_parent(parent)
+    _die_with_parent(parent, signal_death=signal_death)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's decision
     setup = receive(request)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -175,4 +175,4 @@ def main(request: int, response: int, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1")

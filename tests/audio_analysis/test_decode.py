@@ -108,6 +108,14 @@ def test_a_long_mp3_of_variable_bit_rate_without_a_length_header_is_read_to_its_
     assert report.duration_seconds == pytest.approx(SECONDS + 20, abs=0.2)
 
 
+def test_an_ogg_cut_between_two_pages_lacks_its_end_of_stream_flag(good: dict[str, Path], tmp_path: Path) -> None:
+    data = good["ogg"].read_bytes()
+    (tmp_path / "cut.ogg").write_bytes(data[: data.rindex(b"OggS")])
+    report = decode_report(tmp_path / "cut.ogg")
+    assert report.status == "partial" and "end-of-stream" in report.reason
+    assert report.declared_seconds == report.duration_seconds, "nothing but the flag can show it"
+
+
 def test_joined_streams_are_not_called_complete(good: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("mp3", "ogg"):
         (tmp_path / f"joined.{kind}").write_bytes(good[kind].read_bytes() * 2)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -149,13 +150,16 @@ def _alive(process_id: int) -> bool:
     return state != "Z"
 
 
-def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("thread", [False, True])
+def test_workers_die_with_a_killed_parent(tmp_path: Path, thread: bool) -> None:
     marker = tmp_path / "pid"
     script = (
-        "import isolation_tasks as tasks\n"
+        "import threading, isolation_tasks as tasks\n"
         "from resources.isolation import LimitedPool\n"
-        "with LimitedPool(1) as pool:\n"
-        f"    list(pool.map(tasks.record_and_sleep, [{str(marker)!r}]))\n"
+        "def run():\n"
+        "    with LimitedPool(1) as pool:\n"
+        f"        list(pool.map(tasks.record_and_sleep, [{str(marker)!r}]))\n"
+        f"threading.Thread(target=run).start() if {thread} else run()\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
     parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path})
@@ -169,6 +173,17 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     while _alive(worker) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _alive(worker)
+
+
+def test_a_pool_outlives_the_thread_that_opened_it() -> None:
+    pools: list[LimitedPool] = []
+    opener = threading.Thread(target=lambda: pools.append(LimitedPool(1).__enter__()))
+    opener.start()
+    opener.join()
+    with pools[0] as pool:
+        time.sleep(0.2)
+        assert [outcome.value for outcome in pool.map(tasks.square, [2])] == [4]
+        assert pool.started_workers == 1
 
 
 def test_functions_of_main_are_refused_before_a_worker_is_asked() -> None:
