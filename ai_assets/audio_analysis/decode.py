@@ -29,6 +29,7 @@ from ai_assets.audio_analysis import backends
 from ai_assets.audio_analysis.containers import Container, parse
 from ai_assets.audio_analysis.formats import ByteSource, detect
 from ai_assets.audio_analysis.truncation import FlacChecksum, missing_audio
+from resources.isolation import Outcome
 from resources.roots import PathRefused, StorageFault, open_any, storage_fault
 
 Status = Literal["ok", "short", "partial", "refused", "timeout", "killed", "limit"]
@@ -154,6 +155,23 @@ def decode_report(path_or_fd: AudioSource, *, limits: DecodeLimits | None = None
             return reader.report
     except AudioRefused as error:
         return error.report
+
+
+def failure_report(outcome: Outcome) -> DecodeReport:
+    """The report of a file whose worker gave no result (`outcome.status` is not "ok").
+
+    Running out of memory counts as "killed". Raises StorageFault if that is what the worker met, and RuntimeError for
+    any other exception: that is a fault of the program and no property of the file.
+    """
+    if outcome.status == "error":
+        if isinstance(outcome.exception, StorageFault):
+            raise outcome.exception
+        raise RuntimeError(f"analysis failed in its worker: {outcome.error}") from outcome.exception
+    if outcome.status == "timeout":
+        return DecodeReport("timeout", outcome.error)
+    if outcome.status in ("killed", "memory"):
+        return DecodeReport("killed", outcome.error)
+    raise ValueError("the worker gave a result")
 
 
 class AudioReader:

@@ -25,7 +25,15 @@ from audio_makers import (
 )
 from audio_makers import bombs as make_bombs
 
-from ai_assets.audio_analysis.decode import AudioRefused, DecodeLimits, decode_report, open_audio
+from ai_assets.audio_analysis.decode import (
+    AudioRefused,
+    DecodeLimits,
+    DecodeReport,
+    decode_report,
+    failure_report,
+    open_audio,
+)
+from resources.isolation import Outcome
 from resources.roots import StorageFault, open_confined
 
 SECONDS = 3.0
@@ -308,3 +316,14 @@ def test_every_bomb_becomes_one_report(tmp_path: Path) -> None:
         else:
             assert report.status == "refused", (path.name, report)
         assert report.reason or report.status == "ok"
+
+
+def test_a_worker_that_gave_no_result_becomes_a_report_or_accuses_the_storage() -> None:
+    assert failure_report(Outcome(0, "timeout", error="late")) == DecodeReport("timeout", "late")
+    assert failure_report(Outcome(0, "killed", error="SIGSEGV")) == DecodeReport("killed", "SIGSEGV")
+    assert failure_report(Outcome(0, "memory", error="full")) == DecodeReport("killed", "full")
+    fault = StorageFault(errno.EIO, "gone", "/x")
+    with pytest.raises(StorageFault):
+        failure_report(Outcome(0, "error", error="trace", exception=fault))
+    with pytest.raises(RuntimeError, match="trace"):
+        failure_report(Outcome(0, "error", error="trace", exception=ValueError("bug")))

@@ -35,7 +35,8 @@ FOLDERS = ("librosa_examples", "esc10", "philharmonia_notes", "sonic_pi_samples"
 
 
 def pool() -> LimitedPool:
-    return LimitedPool(2, memory_bytes=512 << 20, cpu_seconds=20, wall_seconds=60)
+    preload = ("ai_assets.audio_analysis.decode",)
+    return LimitedPool(2, memory_bytes=512 << 20, cpu_seconds=20, wall_seconds=60, preload=preload)
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
