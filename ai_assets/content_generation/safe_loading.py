@@ -67,7 +67,7 @@ def go_offline() -> None:
 
 
 def resolve(model: str | Path, *, revision: str | None = None) -> Path:
-    """The local folder of a path, or of a hub id that is already in the local cache (then with its commit ``revision``).
+    """The local folder of a path, or of a hub id already in the local cache (then with its commit ``revision``).
 
     Nothing is downloaded. Raises ``CheckpointError`` for a missing folder, an id without a full commit hash, or one
     that is not in the cache.

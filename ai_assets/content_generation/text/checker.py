@@ -37,21 +37,10 @@ _LANGUAGE_WORDS = {
     "beats per expect overall gathers holds collects brings together contains features",
     "de": "der die das ist von mit und ein eine einen einem kommt stammt bei den dem es gehört steht wird sie im auf "
     "zum ins vom sind wurden werden umfasst enthält versammelt bietet läuft klingt wirkt insgesamt sowie gesagt",
-    "fr": "le la les l d est un une par avec et de du en à au dans signé voici sur il elle on y se que ce sont cet cette "
+    "fr": "le la les l d est un une par avec et de du en à au dans signé voici sur il elle on y se que ce sont cet "
     "côté bref ici plutôt réunit rassemble propose compte regroupe relève énergie",
 }
-BLOCKED_WORDS: tuple[str, ...] = (
-    "fuck",
-    "shit",
-    "bitch",
-    "nazi",
-    "scheiße",
-    "fotze",
-    "hure",
-    "merde",
-    "putain",
-    "salope",
-)
+BLOCKED_WORDS: tuple[str, ...] = ("fuck", "shit", "bitch", "nazi", "scheiße", "fotze", "merde", "putain", "salope")
 
 
 @dataclass(frozen=True)
