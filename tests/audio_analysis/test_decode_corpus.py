@@ -6,7 +6,9 @@ import csv
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from audio_makers import tone, write, write_m4a
 
 from ai_assets.audio_analysis.decode import DecodeReport, decode_report
 from ai_assets.audio_analysis.tags import Tags, read_tags
@@ -87,3 +89,27 @@ def test_tags_of_all_odd_files_are_clean_or_empty(odd_audio: Path) -> None:
     for found in tags.values():
         for text in (found.title, found.artist, found.album, found.genre):
             assert text is None or ((text.isprintable() or "\u200d" in text) and len(text) <= 500)
+
+
+def test_files_with_overwritten_headers_cost_no_worker(tmp_path: Path) -> None:
+    samples = tone(1.2)
+    good = [write(tmp_path / f"a.{kind}", samples, kind=kind.upper()) for kind in ("wav", "flac", "mp3", "ogg", "aiff")]
+    good += [write_m4a(tmp_path / f"{codec}.m4a", samples, codec=codec) for codec in ("aac", "alac")]
+    rng = np.random.default_rng(0)
+    paths = []
+    for index in range(350):
+        source = good[index % len(good)]
+        data = bytearray(source.read_bytes())
+        for _ in range(int(rng.integers(1, 12))):
+            # The index of an MP4 lies at its end, all other headers at the start.
+            place = int(rng.integers(400))
+            data[-1 - place if source.suffix == ".m4a" else place] = int(rng.choice([0, 127, 128, 255]))
+        path = tmp_path / f"{index}{source.suffix}"
+        path.write_bytes(data)
+        paths.append(str(path))
+    with LimitedPool(2, memory_bytes=512 << 20, cpu_seconds=10, wall_seconds=30) as pool:
+        outcomes = list(pool.map(decode_report, paths))
+        assert pool.started_workers == 2
+    assert {outcome.status for outcome in outcomes} == {"ok"}
+    assert max(outcome.peak_bytes for outcome in outcomes) < 512 << 20
+    assert len({outcome.value.status for outcome in outcomes}) >= 3, "the damage must be varied to mean anything"
