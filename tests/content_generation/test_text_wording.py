@@ -171,3 +171,10 @@ def test_every_opening_alone_is_recognised_as_its_language():
         for tokens in pattern.samples() if pattern.opening else ():
             votes = language_votes(" ".join(token for token in tokens if not is_slot(token)))
             assert 0 < votes[pattern.lang] == max(votes.values()), tokens
+
+
+def test_no_french_name_follows_a_word_that_would_need_elision():
+    for pattern in [*patterns("fr", "track"), *patterns("fr", "playlist")]:
+        for sentence in pattern.sentences():
+            before = {word for word, after in itertools.pairwise(sentence) if after in ("{title}", "{artist}")}
+            assert not before & {"de", "que", "le", "la", "ce", "se", "ne", "jusque", "lorsque"}, sentence
