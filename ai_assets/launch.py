@@ -22,6 +22,7 @@ from ai_assets.data_processing.presence import Presence
 from ai_assets.home import open_instance
 from ai_assets.partitions import AUDIO_BATCHES
 from ai_assets.planning import Item, Planner, RunPlan, event_inbox, next_run
+from resources.alerts import Alert
 from resources.platform import Platform
 
 if TYPE_CHECKING:
@@ -135,7 +136,9 @@ class Launcher:
         """Mark files that are no longer there; a root that lost a fifth of its files at once only alerts."""
         presence = Presence(self.platform.database, self.platform.lake, self.platform.home.root)
         for root in roots if roots is not None else self.inbox().roots():
-            presence.look(root, confirmed=confirmed)
+            look = presence.look(root, confirmed=confirmed)
+            if look.suspended:
+                self.platform.alerts.raise_alert(Alert(f"vanished:{root}", "files_vanished", look.message))
 
     def register_batches(self) -> list[str]:
         """Add the partitions of frozen batches that Dagster does not know yet; returns all keys in its order."""

@@ -24,10 +24,8 @@ def read_table(platform: Platform, name: str, limit: int | None = None) -> tuple
     Raises LookupError where there is no such table.
     """
     if name == "alerts":
-        from resources.alerts import list_alerts
-
-        rows = list_alerts(platform.database.engine)
-        return list(rows[0]) if rows else ["key", "message"], [dict(row) for row in rows][:limit]
+        rows = platform.alerts.list_alerts()
+        return list(rows[0]) if rows else ["dedup_key", "title"], rows[:limit]
     if name == "quarantine":
         rows = quarantined(platform)
         return list(rows[0]) if rows else ["table", "source", "reason"], rows[:limit]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from resources.alerts import Alerts
 from resources.blobs import Blobs
 from resources.database import Database
 from resources.lake.io_manager import LakeIOManager
@@ -60,11 +61,9 @@ class Platform:
     def registry(self) -> ModelRegistry:
         return ModelRegistry(self.tracking, self.home.cache / "models", lock=self.database.lock)
 
-    def raise_alert(self, key: str, message: str, *, severity: str) -> None:
-        """Put an alert into the outbox; the same key is one alert."""
-        from resources.alerts import Alert, raise_alert
-
-        raise_alert(self.database.engine, Alert(key=key, message=message, severity=severity))
+    @cached_property
+    def alerts(self) -> Alerts:
+        return Alerts(self.database)
 
     def resources(self) -> dict[str, object]:
         """What Dagster hands to assets."""

@@ -13,6 +13,7 @@ from ai_assets.data_processing.batches import AudioInbox
 from ai_assets.data_processing.presence import LANDING_FILES, Presence
 from ai_assets.partitions import AUDIO_BATCHES
 from ai_assets.planning import Planner, day_ranges, event_inbox
+from resources.alerts import Alert
 from resources.platform import Platform
 from resources.roots import StorageFault
 
@@ -104,7 +105,7 @@ def look_for_vanished(cursor: str | None, platform: Platform) -> dg.SensorResult
     looks = [presence.look(root) for root in inbox.roots()]
     for look in looks:
         if look.suspended:
-            platform.raise_alert(f"vanished:{look.root}", look.message, severity="error")
+            platform.alerts.raise_alert(Alert(f"vanished:{look.root}", "files_vanished", look.message))
     entry = platform.lake.ledger.entry(LANDING_FILES)
     digest = entry.content_hash if entry else ""
     if digest == cursor:

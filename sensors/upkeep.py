@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from resources.alerts import Alert
 from resources.platform import Platform
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
@@ -37,10 +38,8 @@ def upkeep_sensors(seconds: int) -> list[dg.SensorDefinition]:
         run = context.dagster_run
         if run.tags.get("dagster/will_retry") == "true":
             return
-        platform.raise_alert(
-            f"run:{run.run_id}", f"run {run.run_id} of {run.job_name} failed: {context.failure_event.message}"[:500],
-            severity="error",
-        )  # fmt: skip
+        title = f"run {run.run_id} of {run.job_name} failed: {context.failure_event.message}"
+        platform.alerts.raise_alert(Alert(f"run:{run.run_id}", "run_failed", title[:500]))
 
     return [retrain, run_failures]
 

@@ -63,7 +63,7 @@ def precision(found: NDArray[np.bool_], relevant: csr_matrix) -> Values:
 
 def hit_rate(found: NDArray[np.bool_], relevant: csr_matrix) -> Values:
     """1 where at least one item of the list is relevant."""
-    return _ratio(found.any(1), np.where(counts(relevant) > 0, 1.0, 0.0))
+    return _ratio(found.any(axis=1).astype(float), np.where(counts(relevant) > 0, 1.0, 0.0))
 
 
 def ndcg(found: NDArray[np.bool_], relevant: csr_matrix) -> Values:

@@ -85,7 +85,7 @@ def train(
     return Product(
         version.digest,
         metadata={**shown, "model": version.label, "champion": champion.label if champion else "none",
-                  "card": dg.MetadataValue.md(trained.card), **run.metadata()},
+                  "card": dg.MetadataValue.md(trained.card), **run.metadata},
         verdicts={"promotion": verdict},
     )  # fmt: skip
 
