@@ -193,6 +193,8 @@ def test_tags_that_contradict_the_sound_are_reported():
     wrong = TagClaims(bpm=133.0, key="F# major", duration_seconds=300.0)
     found = kinds(noise(), rhythm=rhythm, tonality=tonality, tags=wrong)
     assert found == {"tag_tempo", "tag_key", "tag_duration"}
+    for close in ("8A", "C major", "E minor"):  # the same, its relative, a fifth up: what listeners confuse
+        assert kinds(noise(), tonality=tonality, tags=TagClaims(key=close)) == set()
     right = TagClaims(bpm=60.5, key="8A", duration_seconds=5.4)
     assert kinds(noise(), rhythm=rhythm, tonality=tonality, tags=right) == set()
 

@@ -119,13 +119,15 @@ def test_the_plain_functions_take_what_the_caller_has():
 
 
 @needs_folk
-def test_every_eighth_rendered_tune_has_the_right_tempo_up_to_the_octave():
-    right = []
-    for row in table("rendered_folk", "clips.csv")[::8]:
+def test_every_fourth_rendered_tune_has_the_right_tempo():
+    exact, octave = [], []
+    for row in table("rendered_folk", "clips.csv")[::4]:
         samples, _ = soundfile.read(FOLK / "audio" / row["filename"], dtype="float32")
         bpm, truth = fed(RhythmFamily(), samples).finish().tempo_bpm, float(row["bpm"])
-        right.append(any(abs(bpm / (factor * truth) - 1) <= 0.04 for factor in (1, 2, 1 / 2, 3, 1 / 3)))
-    assert np.mean(right) >= 11 / 12
+        exact.append(abs(bpm / truth - 1) <= 0.04)
+        octave.append(any(abs(bpm / (factor * truth) - 1) <= 0.04 for factor in (1, 2, 1 / 2, 3, 1 / 3)))
+    assert np.mean(exact) >= 0.75
+    assert np.mean(octave) >= 0.95
 
 
 def walk_with_exponent_one_half(steps: int) -> np.ndarray:

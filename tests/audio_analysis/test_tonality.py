@@ -124,3 +124,18 @@ def test_every_eighth_rendered_tune_has_a_key_near_the_right_one_by_its_peaks_al
         samples, _ = soundfile.read(FOLK / "audio" / row["filename"], dtype="float32")
         scores.append(mir_eval.key.weighted_score(row["key"], fed(TonalityFamily(), samples).finish().key))
     assert np.mean(scores) >= 0.7
+
+
+@pytest.mark.skipif(not FOLK.exists(), reason="no public test data (set AI_ASSETS_TEST_DATA)")
+def test_the_constant_q_chroma_makes_the_key_better():
+    import librosa
+
+    with_chroma, without = [], []
+    for row in table("rendered_folk", "clips.csv")[::8]:
+        samples, rate = soundfile.read(FOLK / "audio" / row["filename"], dtype="float32")
+        spectrum = np.abs(librosa.cqt(samples, sr=rate, tuning=float(row["detune_cents"]) / 100))
+        family = fed(TonalityFamily(), samples)
+        chroma = librosa.feature.chroma_cqt(C=spectrum, bins_per_octave=12).mean(axis=1)
+        with_chroma.append(mir_eval.key.weighted_score(row["key"], family.finish(chroma).key))
+        without.append(mir_eval.key.weighted_score(row["key"], family.finish().key))
+    assert np.mean(with_chroma) >= max(0.8, np.mean(without))
