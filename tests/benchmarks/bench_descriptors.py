@@ -377,7 +377,9 @@ The renders are synthetic: they show that the methods work, not how well they do
 on real recordings, the enhancement by two and four periods is that of Percival and Tzanetakis 2014, the key profile the
 published one of Faraldo et al. 2017, and the pitch class profile has the settings of its reference implementation. Of
 detrending over 0, 0.5, 1 and 2 s, one second was the best both on 90 programmed patterns of 15 styles and on the
-renders.
+renders; it was chosen with both in view. 48 settings of the pitch class profile (frame normalisation, exponent, lowest
+frequency, tuning, gate) gave a MIREX score of .860 to .895 on the renders: the settings kept are published ones, and
+they happen to be among the best there, so expect the middle of that range.
 
 ### Drum loops
 
