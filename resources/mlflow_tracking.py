@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from resources.redaction import REDACTOR
+
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "music_ai"
@@ -77,7 +79,10 @@ class StepIdentity:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """An open MLflow run. `mlflow` is dagster-mlflow's object with all of mlflow's functions; None when disabled."""
+    """An open MLflow run, its texts redacted.
+
+    `mlflow` is dagster-mlflow's object with all of mlflow's functions (not redacted), None when tracking is disabled.
+    """
 
     run_id: str | None
     url: str | None
@@ -90,15 +95,15 @@ class TrackedRun:
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Parameters in any number (sent in chunks of 100)."""
         if self.mlflow is not None:
-            self.mlflow.log_params(dict(params))
+            self.mlflow.log_params(REDACTOR.value(params))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         if self.mlflow is not None:
-            self.mlflow.set_tags(dict(tags))
+            self.mlflow.set_tags(REDACTOR.value(tags))
 
     def log_text(self, text: str, name: str) -> None:
         if self.mlflow is not None:
-            self.mlflow.log_text(text, name)
+            self.mlflow.log_text(REDACTOR.text(text), name)
 
     @property
     def metadata(self) -> dict[str, str]:

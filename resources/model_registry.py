@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from resources.mlflow_tracking import LOCK_WAIT_SECONDS, Lock, MlflowTracking, load_mlflow
 from resources.model_files import MANIFEST, Manifest, UnsafeModel, examine_folder, verify_folder
+from resources.redaction import REDACTOR
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,10 @@ class ModelRegistry:
         if not NAME.fullmatch(name):
             raise ValueError(f"model name {name!r}: expected lower-case letters, digits and _, starting with a letter")
         manifest = examine_folder(folder)
+        params, card = REDACTOR.value(params or {}), REDACTOR.text(model_card_markdown)
         client = self.tracking.client()
         all_tags = {
-            **dict(tags or {}),
+            **REDACTOR.value(tags or {}),
             "digest": manifest.digest,
             "data_versions": json.dumps(dict(data_versions or {}), sort_keys=True),
         }
@@ -115,14 +117,12 @@ class ModelRegistry:
             existing = self._by_digest(client, name, manifest.digest)
             if existing is not None:
                 return existing
-            with self._run(client, name, run_id, params or {}, all_tags) as run:
-                self._log_numbers(client, run, metrics or {}, plots or {}, model_card_markdown)
+            with self._run(client, name, run_id, params, all_tags) as run:
+                self._log_numbers(client, run, metrics or {}, plots or {}, card)
                 with tempfile.TemporaryDirectory(prefix="model-") as staged:
                     stage = Path(staged)
-                    _stage(stage, name, folder, manifest, run, signature, input_example, model_card_markdown)
-                    return self._register(
-                        client, name, stage, run, all_tags, metrics or {}, params or {}, model_card_markdown
-                    )
+                    _stage(stage, name, folder, manifest, run, signature, input_example, card)
+                    return self._register(client, name, stage, run, all_tags, metrics or {}, params, card)
 
     def champion(self, name: str) -> ModelVersion | None:
         """The version the platform serves, or None when none was promoted yet."""
@@ -150,7 +150,9 @@ class ModelRegistry:
         return self._described(client, found)
 
     def versions(self, name: str | None = None) -> list[ModelVersion]:
-        """All versions of one model, or of all, by name and newest first."""
+        """All versions of one model, or of all, by name and newest first; none for a name that cannot exist."""
+        if name is not None and not NAME.fullmatch(name):
+            return []
         client = self.tracking.client()
         found = _all_versions(client, f"name = '{name}'" if name else None)
         return sorted((self._described(client, one) for one in found), key=lambda one: (one.name, -one.version))

@@ -24,13 +24,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from resources.redaction import REDACTOR
+
 log = logging.getLogger(__name__)
 
 SERVICE = "ai-assets"
 EXPORT_SECONDS = 0.5
 FLUSH_SECONDS = 0.8
 PAUSE_SECONDS = 30.0
-MAX_TEXT = 2_000
 _HEX32 = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 
@@ -295,7 +296,8 @@ def _child_place(name: str, above: SpanPlace | None, outer: _Open | None) -> Spa
 
 
 def _bounded(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    return {key: value[:MAX_TEXT] if isinstance(value, str) else value for key, value in attributes.items()}
+    """Attributes as they may leave: texts redacted, on one line, of bounded length."""
+    return {key: REDACTOR.value({key: one})[key] if isinstance(one, str) else one for key, one in attributes.items()}
 
 
 def _otlp_attributes(attributes: Mapping[str, Attribute]) -> list[dict[str, Any]]:

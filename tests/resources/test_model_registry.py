@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from resources.mlflow_tracking import MlflowTracking, StepIdentity, TrackingError, prepare, tracking_uri
 from resources.model_files import UnsafeModel, check_file, examine_folder
 from resources.model_registry import ModelNotFound, ModelRegistry
+from resources.redaction import REDACTOR
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,22 @@ def test_a_model_comes_back_verified_and_shows_in_mlflow(registry: ModelRegistry
     assert {metric.key: metric.value for metric in logged.metrics} == {"ndcg": 0.25} and logged.params[
         "factors"
     ] == "64"
+
+
+def test_no_secret_gets_into_mlflow(registry: ModelRegistry, store: Path, tmp_path: Path) -> None:
+    REDACTOR.add("mlflow-canary-1234")
+    secret = "key mlflow-canary-1234"
+    with registry.tracking.start(StepIdentity("a", "run-s")) as run:
+        run.log_params({"p": secret, "factors": 8})
+        run.set_tags({"t": secret})
+        run.log_text(secret, "note.txt")
+        registry.log_model(
+            "music_generator", model_folder(tmp_path / "m", 5.0), params={"q": secret}, tags={"u": secret},
+            model_card_markdown=secret, run_id=run.run_id,
+        )  # fmt: skip
+    files = [path.read_bytes() for path in store.rglob("*") if path.is_file()]
+    assert not any(b"mlflow-canary-1234" in data for data in files) and any(b"[redacted]" in data for data in files)
+    assert registry.version("music_generator", 1).run_id == run.run_id
 
 
 def test_promotion_and_rollback_move_the_champion(registry: ModelRegistry, tmp_path: Path) -> None:

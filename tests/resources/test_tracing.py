@@ -17,6 +17,7 @@ import pytest
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from resources.redaction import REDACTOR
 from resources.tracing import (
     SpanPlace,
     Tracing,
@@ -75,6 +76,15 @@ def test_ids_follow_from_the_run_alone_and_differ_by_attempt(tmp_path: Path) -> 
     assert {span["parentSpanId"] for span in one[1:]} == {one[0]["spanId"]}
     assert len({step_span_id(RUN, "a", 0), step_span_id(RUN, "a", 1), body_span_id(RUN, "a", 0), run_span_id(RUN)}) == 4
     assert otlp_trace_id("order-17") == derive_trace_id("order-17") and otlp_trace_id("a" * 32) == "a" * 32
+
+
+def test_no_secret_and_no_line_break_leaves_in_an_attribute(tmp_path: Path) -> None:
+    REDACTOR.add("span-canary-1234")
+    with Tracing(tmp_path).span("work", {"url": "redis://u:pass12@h", "artist": "a\nb", "api_token": "abcd"}) as span:
+        span.set(note="is span-canary-1234", files=3)
+    (text,) = [path.read_text() for path in tmp_path.iterdir()]
+    assert not any(one in text for one in ("span-canary-1234", "pass12", "abcd")) and '"intValue": "3"' in text
+    assert len(text.splitlines()) == 1 and "a\\\\nb" in text
 
 
 def test_a_child_in_another_process_hangs_below_the_span_it_was_given(tmp_path: Path) -> None:
