@@ -41,7 +41,8 @@ class TextItem:
     """One generated text.
 
     ``fact_spans`` maps a fact to its start and end in ``text``, ``fact_sentences`` to the number of its sentence (from
-    0). ``checks`` is the checker's verdict on the rendered text; ``notes`` says what was left out and why.
+    0). ``checks`` is the checker's verdict on the rendered text; ``notes`` says what was left out and why. ``decoder``
+    is ``model``, ``grammar`` or ``pretrained``, ``decoding`` holds its settings.
     """
 
     text: str
@@ -56,6 +57,7 @@ class TextItem:
     candidates: int = 1
     rejections: tuple[Rejection, ...] = ()
     decoder: str = "model"
+    decoding: dict[str, Any] = field(default_factory=dict)
 
 
 class GrammarGenerator:
@@ -73,7 +75,7 @@ class GrammarGenerator:
         self, fact_sets: Sequence[FactSet], *, seeds: Sequence[int], lang: str | Sequence[str]
     ) -> list[TextItem]:
         """One text for each fact set; ``lang`` is one language or one for each."""
-        return _best_candidates(_jobs(fact_sets, seeds, lang), self._write, "grammar")
+        return _best_candidates(_jobs(fact_sets, seeds, lang), self._write, "grammar", {})
 
     def _write(self, jobs: list[_Row]) -> None:
         for job in jobs:
@@ -123,7 +125,9 @@ class TextGenerator:
 
         Raises ``FactError`` for a fact set without a title, or without an artist when it is a track.
         """
-        return _best_candidates(_jobs(fact_sets, seeds, lang), lambda jobs: self._write(jobs, temperature), "model")
+        decoding = {"temperature": temperature}
+        jobs = _jobs(fact_sets, seeds, lang)
+        return _best_candidates(jobs, lambda rows: self._write(rows, temperature), "model", decoding)
 
     def score(self, facts: FactSet, lang: str, tokens: Sequence[str]) -> float:
         """Mean negative log-likelihood (nats per token) of a text within the grammar: how unusual it is.
@@ -305,7 +309,9 @@ def _jobs(fact_sets: Sequence[FactSet], seeds: Sequence[int], lang: str | Sequen
     return [_Row(facts, language, seed) for facts, language, seed in zip(fact_sets, langs, seeds, strict=True)]
 
 
-def _best_candidates(jobs: list[_Row], write: Callable[[list[_Row]], None], decoder: str) -> list[TextItem]:
+def _best_candidates(
+    jobs: list[_Row], write: Callable[[list[_Row]], None], decoder: str, decoding: dict[str, Any]
+) -> list[TextItem]:
     """The first candidate of each job that passes the checks; after ``_CANDIDATES``, the last one with its faults."""
     items: dict[int, TextItem] = {}
     refused: dict[int, tuple[Rejection, ...]] = dict.fromkeys(range(len(jobs)), ())
@@ -315,7 +321,7 @@ def _best_candidates(jobs: list[_Row], write: Callable[[list[_Row]], None], deco
         write(rows)
         for index, row in zip(waiting, rows, strict=True):
             item = finished_item(row.tokens, row.facts, row.lang, row.seed, decoder=decoder)
-            items[index] = replace(item, candidates=candidate + 1, rejections=refused[index])
+            items[index] = replace(item, candidates=candidate + 1, rejections=refused[index], decoding=decoding)
             refused[index] += rejections(item, candidate)
         waiting = [index for index in waiting if not items[index].checks["passed"]]
         if not waiting:

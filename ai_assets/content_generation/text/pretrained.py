@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ class PretrainedGenerator:
             candidates=len({rejection.candidate for rejection in refused}) + 1,
             rejections=refused,
             decoder="pretrained",
+            decoding=asdict(self.settings),
         )
 
     def _continue(self, text: str, rng: np.random.Generator) -> str:
