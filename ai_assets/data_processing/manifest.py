@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ai_assets.data_processing.batches import root_folder
 from ai_assets.data_processing.tags import read_tags
@@ -54,10 +54,10 @@ def read_manifest(
     return frame, refused
 
 
-def _describe(item: Mapping[str, Any], file: BinaryIO) -> dict[str, Any]:
+def _describe(item: Mapping[str, Any], file: Any) -> dict[str, Any]:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
-    tags = read_tags(file, name=item["path"])
+    tags = read_tags(file)
     return {
         "root": item["root"],
         "path": item["path"],

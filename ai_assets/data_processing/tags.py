@@ -1,22 +1,30 @@
-"""What a file's tags say about it, made safe: the only reader of tags. Bad tags are no error, only absent."""
+"""What a file's tags say: title, artist, identifiers. Claims of whoever tagged it, cleaned but not trusted.
+
+Belongs here: reading tags (tinytag) and cleaning their text. Does not belong here: comparing a claim with the audio
+(`defects`) and choosing a track's name (`ai_assets.data_processing`).
+"""
 
 from __future__ import annotations
 
-import logging
+import io
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
-log = logging.getLogger(__name__)
+from resources.roots import PathRefused, StorageFault, open_any, storage_fault
 
-LONGEST = 400
-_UNSAFE = re.compile(r"[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+MAX_TEXT = 500
+_MAX_TAG_BYTES = 16 << 20
+_MBID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
+_YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
 
 
 @dataclass(frozen=True)
 class Tags:
-    """Tags of one file; None where absent. `duration_seconds` is what the container declares."""
+    """Tags of one file; None where absent or unusable. `mbid`: MusicBrainz recording id; `isrc`: without dashes."""
 
     title: str | None = None
     artist: str | None = None
@@ -26,66 +34,110 @@ class Tags:
     track_number: int | None = None
     mbid: str | None = None
     isrc: str | None = None
-    bpm: float | None = None
 
 
-def read_tags(file: BinaryIO, *, name: str) -> Tags:
-    """Read the tags of an open audio file. Never raises for what is in the file.
+def clean_text(value: object, *, max_length: int = MAX_TEXT) -> str | None:
+    """One line of text from outside: NFC, no control, bidirectional, private or unassigned characters, capped.
 
-    Args:
-        file: seekable, at its beginning.
-        name: its path, for the suffix.
+    None when nothing is left. Zero-width joiners stay, because scripts and emoji need them inside a word.
     """
-    from tinytag import TinyTag
-
-    try:
-        tag = TinyTag.get(name, file_obj=file, tags=True, duration=False)
-    except Exception as error:
-        log.debug("%s: tags are unreadable: %s", name, type(error).__name__)
-        return Tags()
-    other = {key.lower().replace(" ", "").replace("_", ""): value for key, value in (tag.other or {}).items()}
-    return Tags(
-        title=clean(tag.title),
-        artist=clean(tag.artist),
-        album=clean(tag.album),
-        genre=clean(tag.genre),
-        year=_year(tag.year),
-        track_number=_whole(tag.track),
-        mbid=_matching(other.get("musicbrainztrackid") or other.get("musicbrainzrecordingid"), r"[0-9a-f-]{36}"),
-        isrc=_matching(other.get("isrc"), r"[a-z]{2}[a-z0-9]{3}\d{7}"),
-        bpm=_number(other.get("bpm")),
-    )
-
-
-def clean(text: object) -> str | None:
-    """NFC, without control and bidirectional characters, at most 400 characters; None where nothing is left."""
-    if text is None:
+    if not isinstance(value, str):
         return None
-    plain = _UNSAFE.sub("", unicodedata.normalize("NFC", str(text))).strip()
-    return plain[:LONGEST] or None
+    # Normalisation can grow a text at most a few times, so the first cut bounds the work.
+    text = unicodedata.normalize("NFC", value[: max_length * 8])
+    kept = (" " if char in "\t\n\r\v\f\u2028\u2029" else char for char in text)
+    text = "".join(char for char in kept if char in "\u200c\u200d" or unicodedata.category(char)[0] != "C")
+    text = " ".join(text.split())[:max_length].strip(" \u200c\u200d")
+    return text or None
 
 
 def _first(value: object) -> object:
-    return value[0] if isinstance(value, list) and value else value
+    if isinstance(value, (list, tuple)):
+        return value[0] if value else None
+    return value
 
 
-def _matching(value: object, pattern: str) -> str | None:
-    text = str(_first(value) or "").strip().replace(" ", "").lower()
-    return text if re.fullmatch(pattern, text) else None
-
-
-def _whole(value: object) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and 0 < number < 10_000 else None
-
-
-def _number(value: object) -> float | None:
+def _number(value: object, most: int) -> int | None:
     try:
-        return float(str(_first(value)))
-    except ValueError:
+        number = int(str(_first(value)).split("/")[0])
+    except (TypeError, ValueError):
         return None
+    return number if 0 < number <= most else None
 
 
-def _year(value: object) -> int | None:
-    found = re.search(r"\d{4}", str(value or ""))
-    return int(found.group()) if found and 1000 <= int(found.group()) <= 2999 else None
+def _matched(pattern: re.Pattern[str], value: object) -> str | None:
+    found = pattern.search(str(value)) if value is not None else None
+    return found.group(0) if found else None
+
+
+class _Capped(io.RawIOBase):
+    """A reader that gives at most so many bytes at once: tags may claim a picture of 4 GB."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(min(size, _MAX_TAG_BYTES) if size >= 0 else _MAX_TAG_BYTES)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def read_tags(path_or_file: Path | str | BinaryIO) -> Tags:
+    """The tags of one file; empty Tags for a file without readable ones. Raises StorageFault only."""
+    if not isinstance(path_or_file, (str, Path)):
+        return _read(path_or_file)
+    try:
+        with open_any(path_or_file) as file:
+            return _read(file)
+    except PathRefused:
+        return Tags()
+
+
+def _read(file: BinaryIO) -> Tags:
+    import tinytag
+
+    try:
+        file.seek(0)
+        # By content and not by name: tinytag sniffs when it gets no file name.
+        found = tinytag.TinyTag.get(file_obj=io.BufferedReader(_Capped(file)), duration=False)
+    except StorageFault:
+        raise
+    except OSError as error:
+        fault = storage_fault(error, str(getattr(file, "name", "")))
+        if fault is not None:
+            raise fault from error
+        return Tags()
+    except Exception:
+        # A parser of hostile bytes may fail in any way; tags are optional, the audio is not.
+        return Tags()
+    other = {str(name).lower(): values for name, values in (found.other or {}).items()}
+    # In Vorbis comments, in ID3 and in MP4; the recording id carries the name of a track for historical reasons.
+    names = ("musicbrainz_trackid", "musicbrainz track id", "musicbrainz_recordingid")
+    mbid = next((_first(other[name]) for name in names if other.get(name)), None)
+    isrc = str(_first(other.get("isrc")) or "").upper().replace("-", "").replace(" ", "")
+    year = _matched(_YEAR, found.year)
+    return Tags(
+        title=clean_text(found.title),
+        artist=clean_text(found.artist),
+        album=clean_text(found.album),
+        genre=clean_text(found.genre, max_length=100),
+        year=int(year) if year else None,
+        track_number=_number(found.track, 9999),
+        mbid=_matched(_MBID, str(mbid).lower() if mbid else None),
+        isrc=_matched(_ISRC, isrc),
+    )

@@ -63,7 +63,7 @@ class Ials:
         chosen = self.items[distinct].astype(float)
         inverse = np.linalg.inv(_gram(self.items, self.config) + chosen.T @ chosen + _ridge(self, len(distinct)))
         parts = chosen @ inverse @ self.items[item].astype(float)
-        return np.asarray(parts[places] / times[places], float)
+        return np.asarray(parts[places] / times[places], np.float64)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

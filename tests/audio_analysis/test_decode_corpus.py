@@ -11,7 +11,7 @@ import pytest
 from audio_makers import tone, write, write_m4a
 
 from ai_assets.audio_analysis.decode import DecodeReport, decode_report
-from ai_assets.audio_analysis.tags import Tags, read_tags
+from ai_assets.data_processing.tags import Tags, read_tags
 from resources.isolation import LimitedPool
 
 SUFFIXES = (".wav", ".ogg", ".mp3", ".flac")

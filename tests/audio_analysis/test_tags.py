@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audio_makers import in_memory, tone
 
-from ai_assets.audio_analysis.tags import Tags, clean_text, read_tags
+from ai_assets.data_processing.tags import Tags, clean_text, read_tags
 
 
 def _frame(name: bytes, text: str) -> bytes:

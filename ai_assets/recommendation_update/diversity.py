@@ -1,0 +1,50 @@
+"""From scores to a list: maximal marginal relevance and a cap per artist.
+
+Source: J. Carbonell, J. Goldstein, "The Use of MMR", SIGIR 1998.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RELEVANCE = 0.8
+PER_ARTIST = 3
+POOL = 100
+
+
+def diversify(
+    items: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    vectors: NDArray[np.float32] | None,
+    artists: NDArray[np.int64],
+    k: int,
+    *,
+    relevance: float = RELEVANCE,
+    per_artist: int = PER_ARTIST,
+) -> list[tuple[int, float]]:
+    """At most k (item, score), best first: relevance against likeness to what is chosen, capped per artist.
+
+    The cap gives way when nothing else is left.
+    """
+    order = np.lexsort((items, -scores))[: max(POOL, 4 * k)]
+    pool, values = items[order], scores[order]
+    unit = None
+    if vectors is not None:
+        chosen = vectors[pool].astype(np.float64)
+        unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
+    likeness = np.zeros(len(pool))
+    left = np.ones(len(pool), bool)
+    taken: dict[int, int] = {}
+    answer: list[tuple[int, float]] = []
+    while len(answer) < k and left.any():
+        capped = np.array([taken.get(int(artist), 0) >= per_artist for artist in artists[pool]])
+        usable = left & ~capped if (left & ~capped).any() else left
+        value = np.where(usable, relevance * values - (1.0 - relevance) * likeness, -np.inf)
+        best = int(np.argmax(value))
+        answer.append((int(pool[best]), float(values[best])))
+        left[best] = False
+        taken[int(artists[pool[best]])] = taken.get(int(artists[pool[best]]), 0) + 1
+        if unit is not None:
+            likeness = np.maximum(likeness, unit @ unit[best])
+    return answer

@@ -1,0 +1,183 @@
+"""The one module every surface asks: recommendations for a history, tracks similar to a track.
+
+A `QuerySnapshot` is loaded from a serving generation and never changes. Answering needs numpy (and LightGBM where a
+ranking model exists); neither torch nor MLflow. Which tracks may be shown is decided by `rules` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_assets.data_processing.track_matching import TrackMatcher
+from ai_assets.model_training.ials import Ials, IalsConfig
+from ai_assets.model_training.two_tower import TowerConfig, TwoTower
+from ai_assets.recommendation_update import ranking
+from ai_assets.recommendation_update.candidates import Sources, candidates
+from ai_assets.recommendation_update.diversity import diversify
+from ai_assets.recommendation_update.reasons import reasons_for
+from ai_assets.recommendation_update.rules import allowed_mask
+from ai_assets.recommendation_update.serving_folder import current_folder
+
+Codes = NDArray[np.int64]
+WARM_EVENTS = 20
+CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Play:
+    """One event of a listener's history: item code, and whether it was liked (None = not said)."""
+
+    item: int
+    liked: bool | None = None
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One answer: item code, score, reasons in words."""
+
+    item: int
+    score: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QuerySnapshot:
+    """Everything an answer needs, immutable.
+
+    Attributes:
+        catalogue: column name -> array, in the order of item codes.
+        sources: the models' arrays.
+        ranker: LightGBM text, or None.
+        facts: the manifest of the generation.
+    """
+
+    name: str
+    catalogue: Mapping[str, NDArray[Any]]
+    sources: Sources
+    ranker: str | None
+    facts: Mapping[str, Any]
+    codes: Mapping[str, int] = field(repr=False, default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> QuerySnapshot | None:
+        """The current generation below `indices/serving`, or None where there is none yet."""
+        import pyarrow.parquet as pq
+
+        current = current_folder(folder)
+        if current is None:
+            return None
+        table = pq.read_table(current / "catalogue.parquet")
+        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+        with np.load(current / "model.npz", allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        ranker = current / "ranker.txt"
+        facts = json.loads((current / "manifest.json").read_text())
+        sources = Sources(
+            plays=columns["plays"].astype(np.float32),
+            artists=np.unique(columns["artist"].astype(str), return_inverse=True)[1],
+            tower=TwoTower(arrays["tower_inputs"], arrays["tower_outputs"], TowerConfig())
+            if "tower_inputs" in arrays
+            else None,
+            ials=Ials(arrays["ials_items"], IalsConfig(**facts["ials_config"])) if "ials_items" in arrays else None,
+            content=arrays.get("content"),
+        )
+        codes = {str(track): code for code, track in enumerate(columns["track"])}
+        return cls(current.name, columns, sources, ranker.read_text() if ranker.exists() else None, facts, codes)
+
+    @cached_property
+    def booster(self) -> Any:
+        """The ranking model, or None."""
+        return ranking.load_ranker(self.ranker) if self.ranker else None
+
+    @cached_property
+    def matcher(self) -> TrackMatcher:
+        """Finds tracks by id, path or "artist - title"."""
+        matcher = TrackMatcher()
+        names = ("track", "root", "path", "artist", "title")
+        for row in zip(*(self.catalogue[name] for name in names), strict=True):
+            matcher.add(dict(zip(names, row, strict=True)), None)
+        return matcher
+
+    def find(self, reference: str) -> int | None:
+        """Item code of a track, or None."""
+        track = self.matcher.find(reference)
+        return None if track is None else self.codes.get(track)
+
+
+def recommend(
+    snapshot: QuerySnapshot,
+    history: Sequence[Play],
+    k: int,
+    *,
+    rules: Sequence[Mapping[str, Any]] = (),
+    heard: bool = False,
+) -> tuple[list[Recommended], bool]:
+    """The k best tracks for a history, best first, and whether the listener is cold.
+
+    Args:
+        history: oldest first; empty for a listener never seen: then popular tracks, and cold.
+        rules: rows of the rules that hold for this listener.
+        heard: allow tracks that were already heard.
+    """
+    codes = np.array([play.item for play in history], np.int64)
+    disliked = {play.item for play in history if play.liked is False}
+    mask = allowed_mask(snapshot.catalogue, rules)
+    mask[list(disliked)] = False
+    if not heard:
+        mask[codes] = False
+    if not mask.any():
+        return [], len(codes) == 0
+    pool = candidates(snapshot.sources, codes, mask, CANDIDATES)
+    scores = _scores(snapshot, codes, pool.items, pool.features, pool.fused)
+    chosen = diversify(pool.items, scores, snapshot.sources.diversity_vectors, snapshot.sources.artists, k)
+    titles, artists = snapshot.catalogue["title"], snapshot.catalogue["artist"]
+    answers = [
+        Recommended(int(item), float(score), tuple(reasons_for(snapshot.sources, codes, int(item), titles, artists)))
+        for item, score in chosen
+    ]
+    return answers, len(codes) == 0
+
+
+def _scores(
+    snapshot: QuerySnapshot, codes: Codes, items: Codes, features: NDArray[np.float32], fused: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Scores in [0, 1] within the pool: the ranking model's order, blended with popularity for the first events."""
+    if len(codes) == 0 or snapshot.booster is None:
+        learned = fused.astype(float)
+    else:
+        learned = ranking.predict(snapshot.booster, features)
+    warm = min(len(codes) / WARM_EVENTS, 1.0)
+    popular = snapshot.sources.plays[items].astype(float)
+    return warm * _unit(learned) + (1.0 - warm) * _unit(popular)
+
+
+def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places from 1 (best) down to 0: comparable between models whose scores are not."""
+    order = np.argsort(np.argsort(-values, kind="stable"), kind="stable")
+    return 1.0 - order / max(len(values), 1)
+
+
+def similar(
+    snapshot: QuerySnapshot, item: int, k: int, *, rules: Sequence[Mapping[str, Any]] = ()
+) -> list[tuple[int, float]]:
+    """The k tracks most alike in sound (by listening, where the track has no audio), best first, with cosines."""
+    vectors = snapshot.sources.content
+    if vectors is None or not vectors[item].any():
+        vectors = snapshot.sources.tower.outputs if snapshot.sources.tower is not None else None
+    if vectors is None:
+        return []
+    norms = np.linalg.norm(vectors, axis=1)
+    cosines = (vectors @ vectors[item]) / np.maximum(norms * norms[item], 1e-12)
+    mask = allowed_mask(snapshot.catalogue, rules) & (norms > 0)
+    mask[item] = False
+    found = np.flatnonzero(mask)
+    order = found[np.lexsort((found, -cosines[found]))][:k]
+    return [(int(code), float(cosines[code])) for code in order]

@@ -1,0 +1,83 @@
+"""The learned order of candidates: LightGBM LambdaRank on rank features, deterministic, kept as text.
+
+Source: C. Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_assets.recommendation_update.candidates import FEATURES, Pool, Sources, candidates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROUNDS = 120
+PARAMETERS = {
+    "objective": "lambdarank",
+    "metric": "ndcg",
+    "eval_at": [10],
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 20,
+    "lambdarank_truncation_level": 25,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbose": -1,
+    "seed": 0,
+}
+
+
+def training_rows(
+    sources: Sources,
+    listener: str,
+    history: NDArray[np.int64],
+    later: NDArray[np.int64],
+    mask: NDArray[np.bool_],
+    size: int,
+) -> pd.DataFrame:
+    """Candidates of one listener at one date with features and label (1 = played for the first time afterwards).
+
+    `sources` must have been fitted before that date, so that no feature knows the label.
+    """
+    import pandas as pd
+
+    own = mask.copy()
+    own[history] = False
+    pool: Pool = candidates(sources, history, own, size)
+    frame = pd.DataFrame(pool.features, columns=list(FEATURES))
+    frame.insert(0, "listener", listener)
+    frame.insert(1, "item", pool.items)
+    frame["label"] = np.isin(pool.items, later).astype(np.int64)
+    return frame
+
+
+def fit_ranker(rows: pd.DataFrame, *, rounds: int = ROUNDS) -> str:
+    """Fit on rows of `training_rows` (grouped by listener, in order); returns LightGBM's text."""
+    import lightgbm as lgb
+
+    groups = rows.groupby("listener", sort=False).size().to_numpy()
+    data = lgb.Dataset(rows[list(FEATURES)].to_numpy(np.float32), rows["label"].to_numpy(), group=groups,
+                       feature_name=list(FEATURES), free_raw_data=False)  # fmt: skip
+    return str(lgb.train(PARAMETERS, data, num_boost_round=rounds).model_to_string())
+
+
+def load_ranker(text: str) -> Any:
+    """The booster of a model's text."""
+    import lightgbm as lgb
+
+    return lgb.Booster(model_str=text)
+
+
+def predict(booster: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n,) scores, higher is better."""
+    return np.asarray(booster.predict(features, num_threads=1), np.float64)
+
+
+def contributions(booster: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, len(FEATURES) + 1) TreeSHAP contributions; each row sums to its score (Lundberg et al., 2020)."""
+    return np.asarray(booster.predict(features, pred_contrib=True, num_threads=1), np.float64)
