@@ -221,7 +221,10 @@ class Alerts:
         and noting it, it is sent again with the same idempotency key. Retries wait 2 s, 4 s, … up to an hour.
         """
         taken = 0
-        for row in self._lease(now, limit):
+        for _ in range(limit):
+            row = self._lease(now)
+            if row is None:
+                break
             firing = not row["delivered_firing"]
             message = _message(row, "firing" if firing else "resolved")
             try:
@@ -233,15 +236,17 @@ class Alerts:
             taken += 1
         return taken
 
-    def _lease(self, now: datetime | None, limit: int) -> list[dict[str, Any]]:
-        query = sa.select(ALERTS).where(_waiting(), ALERTS.c.next_attempt <= _text(now))
+    def _lease(self, now: datetime | None) -> dict[str, Any] | None:
+        due = sa.select(ALERTS).where(_waiting(), ALERTS.c.next_attempt <= _text(now))
         leased = _text(_now(now) + timedelta(seconds=LEASE_SECONDS))
         with self.database.begin() as connection:
-            ordered = query.order_by(ALERTS.c.first_seen, ALERTS.c.dedup_key).limit(limit)
-            rows = connection.execute(ordered.with_for_update(skip_locked=True)).mappings().all()
-            keys = [row["dedup_key"] for row in rows]
-            connection.execute(sa.update(ALERTS).where(ALERTS.c.dedup_key.in_(keys)).values(next_attempt=leased))
-        return [dict(row) for row in rows]
+            ordered = due.order_by(ALERTS.c.next_attempt, ALERTS.c.dedup_key).limit(1)
+            row = connection.execute(ordered.with_for_update(skip_locked=True)).mappings().first()
+            if row is None:
+                return None
+            same = ALERTS.c.dedup_key == row["dedup_key"]
+            connection.execute(sa.update(ALERTS).where(same).values(next_attempt=leased))
+        return dict(row)
 
     def _done(self, row: Mapping[str, Any], firing: bool) -> None:
         noted = {"delivered_firing": True} if firing else {"delivered_resolved": True}

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 SERVICE = "ai-assets"
 EXPORT_SECONDS = 0.5
-FLUSH_SECONDS = 0.8
+FLUSH_SECONDS = 0.7
 PAUSE_SECONDS = 30.0
 _HEX32 = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")

@@ -112,7 +112,7 @@ def test_a_resolved_alert_is_told_and_may_fire_anew(alerts: Alerts, receiver: Re
     sender = WebhookSender(receiver.url, "key")
     alerts.raise_alert(FAILED)
     assert alerts.resolve("run:1") and not alerts.resolve("run:1")  # over before anything was sent
-    assert [alerts.deliver(sender) for _ in range(3)] == [1, 1, 0]
+    assert [alerts.deliver(sender) for _ in range(2)] == [2, 0]
     alerts.raise_alert(FAILED)
     assert [alerts.deliver(sender) for _ in range(2)] == [1, 0]
     assert [json.loads(body)["state"] for _, body in receiver.requests] == ["firing", "resolved", "firing"]
@@ -164,15 +164,15 @@ def test_no_secret_leaves_and_the_log_is_the_default(alerts: Alerts, caplog: pyt
 
 
 def test_two_deliverers_at_once_send_each_alert_once(alerts: Alerts, receiver: Receiver) -> None:
-    for number in range(20):
+    for number in range(4):
         alerts.raise_alert(Alert(f"k{number}", "STALE", "stale"))
-    sender = WebhookSender(receiver.url, "key")
+    sender, receiver.delay = WebhookSender(receiver.url, "key"), 0.1  # so that each sends while the other looks
     both = [threading.Thread(target=alerts.deliver, args=(sender,)) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
         one.join()
-    assert len(receiver.requests) == 20 and alerts.lag_seconds() == 0.0
+    assert len(receiver.requests) == 4 and alerts.lag_seconds() == 0.0
 
 
 def test_mail_is_one_message_with_the_alert(alerts: Alerts) -> None:

@@ -89,7 +89,7 @@ def test_forged_or_missing_checkpoints_are_found(log: AuditLog) -> None:
 
 def test_an_unfinished_last_line_is_dropped_by_the_next_append(log: AuditLog) -> None:
     with log.path.open("a") as file:
-        file.write('{"action":"promo')
+        file.write('{"action":"promo' + "x" * 100_000)
     assert log.verify().ok and log.verify().unfinished and len(list(log.records())) == 6
     assert log.append("forget", "bob", {"listener": "pseudonym"}) == 7
     assert log.verify().ok and not log.verify().unfinished
@@ -189,7 +189,7 @@ def test_each_materialization_is_one_record_with_who_what_and_versions(tmp_path:
 
 def test_a_new_dagster_storage_over_an_old_log_is_read_from_its_start(tmp_path: Path) -> None:
     audit = log_of(tmp_path)
-    for runs in (3, 1, 4):
+    for runs in (2, 1, 3):
         with dg.instance_for_test() as instance:
             materialize(instance, runs)
             assert follow_materializations(instance, audit) == 2 * runs
@@ -227,7 +227,7 @@ FOLLOWER = (
 
 
 def test_a_follower_killed_again_and_again_records_each_materialization_exactly_once(tmp_path: Path) -> None:
-    audit, rng, kills = log_of(tmp_path), random.Random(3), 6
+    audit, rng, kills = log_of(tmp_path), random.Random(3), 5
     home = tmp_path / "dagster"
     home.mkdir()
     with dg.instance_for_test(temp_dir=str(home)) as instance:
