@@ -145,5 +145,5 @@ def _hours(rng: np.random.Generator) -> Floats:
 
 
 def _around(clock: NDArray[np.int64], centre: float) -> Floats:
-    distance: Floats = (clock - centre + 12.0) % 24.0 - 12.0
+    distance: Floats = np.asarray((clock - centre + 12.0) % 24.0 - 12.0, dtype=np.float64)
     return distance

@@ -86,13 +86,16 @@ def play(voice: Voice, *, pitch: int, seconds: float, samplerate: int, rng: np.r
     count = int((seconds + voice.release) * samplerate)
     rows = int(np.clip(count / samplerate / 0.03, 2, 32))
     table = _table(voice, frequency, count / samplerate, rows, samplerate, rng)
+    table /= np.max(np.abs(table)) + np.float32(1e-9)
     time = np.arange(count, dtype=np.float32) / np.float32(samplerate)
     sound = _lookup(table, _phase(voice, frequency, time), rows, count)
     if voice.detune:
         ratio = 2.0 ** (voice.detune / 1200.0)
         sound = 0.5 * (sound + _lookup(table, _phase(voice, frequency * ratio, time) + 0.37, rows, count))
     if voice.noise:
-        sound = sound + np.float32(voice.noise) * rng.standard_normal(count, dtype=np.float32)
+        breath = rng.standard_normal(count + 3, dtype=np.float32)
+        # a running mean of four: breath and bow hiss, but not up to the last octave
+        sound = sound + np.float32(0.3 * voice.noise) * (breath[:-3] + breath[1:-2] + breath[2:-1] + breath[3:])
     peak = float(np.max(np.abs(sound))) or 1.0
     return (sound * _envelope(voice, seconds, time, samplerate) / np.float32(peak)).astype(np.float32)
 
