@@ -397,7 +397,7 @@ def test_an_unusual_text_scores_worse_than_a_usual_one():
     grammar = grammar_for(facts, "en")
     usual = grammar.parse("“Nuit” by Ana has a calm tone. It has high energy.", facts)
     odd = grammar.parse("Mostly calm in tone, “Nuit” is by Ana. The analysis shows a high energy level.", facts)
-    learned = training.fit([Example(facts, "en", tuple(usual))] * 4, steps=12, seed=0, size=SMALL)
+    learned = training.fit([Example(facts, "en", tuple(usual))] * 4, steps=40, seed=0, size=SMALL)
     assert learned.score(facts, "en", usual) < learned.score(facts, "en", odd)
     with pytest.raises(ValueError, match="not a text"):
         learned.score(facts, "en", usual[:-1])

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_checkpoints import broken_copy, tiny_language_model
 
 from ai_assets.content_generation.facts import fact_set
-from ai_assets.content_generation.safe_loading import CheckpointError, inspect, resolve
+from ai_assets.content_generation.safe_loading import CheckpointError, inspect, resolve, verify_loaded
 from ai_assets.content_generation.text.decode import GrammarGenerator
 from ai_assets.content_generation.text.pretrained import (
     ARCHITECTURES,
@@ -118,6 +118,22 @@ def test_the_look_before_loading_reads_the_size_and_the_licence(checkpoint):
     found = inspect(checkpoint, architectures=ARCHITECTURES)
     assert found.licence == "cc-by-nc-4.0"
     assert found.parameters == sum(int(np.prod(shape)) for shape in found.shapes.values()) > 1000
+
+
+def test_weights_that_differ_from_the_file_are_noticed_even_after_a_clean_report(checkpoint):
+    from transformers import AutoModelForCausalLM
+
+    found = inspect(checkpoint, architectures=ARCHITECTURES)
+    state = AutoModelForCausalLM.from_pretrained(checkpoint, use_safetensors=True).state_dict()
+    verify_loaded(found, state, {})
+    name = "model.layers.0.mlp.up_proj.weight"
+    with pytest.raises(CheckpointError, match="not both in file and model"):
+        verify_loaded(found, {key: value for key, value in state.items() if key != name}, {})
+    with pytest.raises(CheckpointError, match="not both in file and model"):
+        verify_loaded(found, {**state, "model.extra.weight": state[name].clone()}, {})
+    last = list(found.shapes)[-1]
+    with pytest.raises(CheckpointError, match="was changed while loading"):
+        verify_loaded(found, {**state, last: state[last] + 1}, {})
 
 
 def test_names_never_reach_the_model():

@@ -16,14 +16,14 @@ import numpy as np
 
 from ai_assets.content_generation.text.corpus import Example, grammar_examples, random_facts
 from ai_assets.content_generation.text.decode import TextGenerator
-from ai_assets.content_generation.text.grammar import grammar_for
+from ai_assets.content_generation.text.grammar import State, grammar_for
 from ai_assets.content_generation.text.model import Llama, ModelSize, untrained
 from ai_assets.content_generation.text.tokens import HEADER_LENGTH, Vocabulary, header, vocabulary
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, float], None]
 _BATCH = 64
-_LEARNING_RATE = 2e-3
+_LEARNING_RATE = 4e-3
 _WARM_UP = 20
 
 
@@ -84,7 +84,8 @@ def fit(
 
     size = size or ModelSize()
     words = vocabulary()
-    texts = [_Text(entry, words) for entry in data]
+    known: dict[State, list[int]] = {}
+    texts = [_Text(entry, words, known) for entry in data]
     order = np.random.default_rng(seed)
     with one_thread(), _deterministic():
         model = untrained(size, len(words), seed=seed)
@@ -142,7 +143,7 @@ def _deterministic() -> Iterator[None]:
 class _Text:
     """A training text as numbers, with the places where the grammar leaves a choice and what it allows there."""
 
-    def __init__(self, entry: Example, words: Vocabulary) -> None:
+    def __init__(self, entry: Example, words: Vocabulary, known: dict[State, list[int]]) -> None:
         grammar = grammar_for(entry.facts, entry.lang)
         self.numbers = words.encode([*header(entry.facts, entry.lang), *entry.tokens])
         self.places: list[int] = []
@@ -152,7 +153,9 @@ class _Text:
             edges = grammar.after(state)
             if len(edges) > 1:
                 self.places.append(place)
-                self.allowed.append(words.encode(edges))
+                if state not in known:
+                    known[state] = words.encode(edges)
+                self.allowed.append(known[state])
             state = edges[token]
 
 
