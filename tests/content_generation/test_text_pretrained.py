@@ -13,6 +13,7 @@ from tiny_checkpoints import broken_copy, tiny_language_model
 
 from ai_assets.content_generation.facts import fact_set
 from ai_assets.content_generation.safe_loading import CheckpointError, inspect, resolve, verify_loaded
+from ai_assets.content_generation.text.corpus import random_facts
 from ai_assets.content_generation.text.decode import GrammarGenerator
 from ai_assets.content_generation.text.pretrained import (
     ARCHITECTURES,
@@ -198,3 +199,13 @@ def test_the_language_is_identified_without_the_placeholders():
     pytest.importorskip("py3langid")
     assert identified_language("TITLE ist ein ruhiges Stück von ARTIST und steht in a-Moll.") == "de"
     assert identified_language("TITLE est un morceau calme signé ARTIST, écrit en la mineur.") == "fr"
+
+
+def test_an_independent_identifier_hears_the_language_of_every_generated_text():
+    pytest.importorskip("py3langid")
+    langs = [lang for lang in ("en", "de", "fr") for _ in range(100)]
+    for item in GrammarGenerator().sample(random_facts(300, seed=71), seeds=range(300), lang=langs):
+        spoken = item.text
+        for fact in ("title", "artist"):
+            spoken = spoken.replace(item.text[slice(*item.fact_spans.get(fact, (0, 0)))] or "\x00", "")
+        assert identified_language(spoken) == item.lang, item.text
