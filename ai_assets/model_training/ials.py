@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +57,15 @@ class Ials:
     def item_vectors(self) -> Factors:
         return self.items
 
-    def shares(self, history: NDArray[np.int64], item: int) -> NDArray[np.float64]:
+    def shares(self, history: NDArray[np.int64], item: int) -> NDArray[Any]:
         """(len(history),) contributions of the history's items to the score of `item`; they sum to it."""
         distinct, places, times = np.unique(history, return_inverse=True, return_counts=True)
         chosen = self.items[distinct].astype(float)
-        inverse = np.linalg.inv(_gram(self.items, self.config) + chosen.T @ chosen + _ridge(self, len(distinct)))
-        parts = chosen @ inverse @ self.items[item].astype(float)
-        return np.asarray(parts[places] / times[places], np.float64)
+        inverse: NDArray[np.float64] = np.linalg.inv(
+            _gram(self.items, self.config) + chosen.T @ chosen + _ridge(self, len(distinct))
+        )
+        parts: NDArray[np.float64] = chosen @ inverse @ self.items[item].astype(float)
+        return np.divide(parts[places], times[places])
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

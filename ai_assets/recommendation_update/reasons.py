@@ -10,7 +10,7 @@ from ai_assets.recommendation_update.candidates import Sources
 MOST_NAMED = 3
 
 
-def history_shares(sources: Sources, history: NDArray[np.int64], item: int) -> NDArray[np.float64]:
+def history_shares(sources: Sources, history: NDArray[np.int64], item: int) -> NDArray[np.floating]:
     """(len(history),) how much each play speaks for the item; with iALS they sum to its score exactly."""
     if sources.ials is not None:
         return sources.ials.shares(history, item)

@@ -53,7 +53,8 @@ def write_generation(
     try:
         table = pa.Table.from_pandas(catalogue[list(CATALOGUE_COLUMNS)], preserve_index=False)
         pq.write_table(table.replace_schema_metadata(None), aside / "catalogue.parquet")
-        np.savez(aside / "model.npz", **{key: np.ascontiguousarray(value) for key, value in arrays.items()})
+        stored: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+        np.savez(aside / "model.npz", **stored)
         if ranker is not None:
             (aside / "ranker.txt").write_text(ranker)
         files = {path.name: file_digest(path) for path in sorted(aside.iterdir())}

@@ -1,0 +1,235 @@
+"""Audio analysis: from files to features, findings, classes and embeddings, one decode per track.
+
+Audioanalyse: aus Dateien werden Merkmale, Befunde, Klassen und Einbettungen, jede Datei wird nur einmal dekodiert.
+
+Analyse audio : des fichiers aux descripteurs, anomalies, classes et plongements, avec un seul décodage par titre.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from ai_assets.audio_analysis import checks, plots, schemas
+from ai_assets.audio_analysis.batch_pass import Job, analyse_files
+from ai_assets.audio_analysis.batch_tables import ACCEPTED, build_tables
+from ai_assets.contract import Out, Product, Table, accept, platform_asset, platform_multi_asset, reject
+from ai_assets.contract.progress import Progress, tell
+from ai_assets.data_processing.batches import root_folder, source_name
+from ai_assets.model_training.training_run import PROMOTION, train
+from ai_assets.partitions import AUDIO_BATCHES
+from resources.platform import Platform
+
+GROUP = "audio_analysis"
+
+
+@platform_multi_asset(
+    group=GROUP,
+    owner="machine-learning",
+    partitions=AUDIO_BATCHES,
+    kinds=["deltalake", "librosa"],
+    outs={
+        "audio_quality": Out(
+            schemas.AudioQuality,
+            "How reading each file ended: status, reason, format, lengths, defects measured in the signal.",
+            checks=(checks.INVENTORY, checks.READABLE),
+        ),
+        "audio_features": Out(
+            schemas.AudioFeatures, "The 518 features of every readable recording, as librosa defines them."
+        ),
+        "audio_descriptors": Out(
+            schemas.AudioDescriptors,
+            "Tempo, key, loudness, onset rate, energy and danceability, each with its confidence.",
+            checks=(checks.PLAUSIBLE_TEMPO,),
+        ),
+        "audio_fingerprints": Out(schemas.AudioFingerprints, "What finds the same recording again in another format."),
+        "log_mels": Out(schemas.LogMels, "Log-mel spectra for the neural embedding, as blobs."),
+    },
+)
+def audio_pass(
+    context: dg.AssetExecutionContext, audio_manifest: pd.DataFrame, platform: dg.ResourceParam[Platform]
+) -> dict[str, Table]:
+    """One decode per file makes quality, features, descriptors, fingerprints and log-mels of a batch."""
+    home, settings = platform.home, platform.settings
+    jobs = [Job(str(root_folder(row.root, home.root)), row.path, row.file_hash) for row in audio_manifest.itertuples()]
+    records = analyse_files(
+        jobs,
+        cache=home.cache,
+        blobs=platform.blobs,
+        workers=settings.workers,
+        max_seconds=settings.max_audio_seconds,
+        progress=lambda done, total, name: tell(Progress("audio_pass", "work", done, total, Path(name).name)),
+    )
+    tables = build_tables(audio_manifest, records)
+    quality = tables["audio_quality"]
+    for row in quality.itertuples():
+        source = source_name(row.root, row.path)
+        if row.status in ACCEPTED:
+            accept(source, table="audio_quality")
+        else:
+            reject(source, table="audio_quality", reason=f"{row.status}: {row.reason}", code=f"audio_{row.status}")
+    shown = {"by_status": quality["status"].value_counts().to_dict()} if len(quality) else {}
+    picture = plots.waveforms(quality)
+    return {
+        name: Table(
+            frame,
+            metadata=shown | ({"waveforms": picture} if picture else {}) if name == "audio_quality" else {},
+            verdicts={"inventory": checks.inventory(len(jobs), quality)} if name == "audio_quality" else {},
+        )
+        for name, frame in tables.items()
+    }
+
+
+# -- models ------------------------------------------------------------------------------------------------------
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", policy="on_request", kinds=["model", "lightgbm"], checks=[PROMOTION]
+)
+def genre_classifier(
+    context: dg.AssetExecutionContext,
+    audio_features: pd.DataFrame,
+    audio_manifest: pd.DataFrame,
+    audio_quality: pd.DataFrame,
+    platform: dg.ResourceParam[Platform],
+) -> Product:
+    """Recognises the genre from the features; learns from file tags, abstains when it is not sure."""
+    from ai_assets.audio_analysis import genre_training
+
+    data = genre_training.training_data(audio_features, audio_quality, audio_manifest)
+    return train(context, platform, "genre_classifier", lambda folder: genre_training.fit_classifier(data, folder))
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", policy="on_request", kinds=["model", "scikitlearn"], checks=[PROMOTION]
+)
+def track_embedder(
+    context: dg.AssetExecutionContext,
+    audio_features: pd.DataFrame,
+    audio_manifest: pd.DataFrame,
+    audio_quality: pd.DataFrame,
+    platform: dg.ResourceParam[Platform],
+) -> Product:
+    """Maps the features of a recording to a unit vector, so that near vectors sound alike."""
+    from ai_assets.audio_analysis import genre_training
+
+    data = genre_training.training_data(audio_features, audio_quality, audio_manifest)
+    return train(context, platform, "track_embedder", lambda folder: genre_training.fit_embedder(data, folder))
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", policy="on_request", kinds=["model", "scikitlearn"], checks=[PROMOTION]
+)
+def outlier_detector(
+    context: dg.AssetExecutionContext, audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]
+) -> Product:
+    """Knows how the catalogue usually sounds, and which recording is far from it; its blind spots are documented."""
+    from ai_assets.audio_analysis import genre_training
+
+    features = feature_matrix(audio_features.drop_duplicates("audio_hash"))
+    return train(context, platform, "outlier_detector", lambda folder: genre_training.fit_outliers(features, folder))
+
+
+# -- what the models say ------------------------------------------------------------------------------------------
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", schema=schemas.TrackTags, partitions=AUDIO_BATCHES, kinds=["deltalake"],
+    deps=["genre_classifier"], checks=[checks.ABSTENTION],
+)  # fmt: skip
+def track_tags(audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
+    """The genre recognised in each recording with its probability; empty until a classifier exists."""
+    from ai_assets.audio_analysis.genre_classifier import GenreClassifier
+
+    columns = list(schemas.TrackTags.to_schema().columns)
+    champion = platform.registry.champion("genre_classifier")
+    if champion is None or audio_features.empty:
+        return pd.DataFrame(columns=columns)
+    classifier = GenreClassifier.load(platform.registry.fetch("genre_classifier"))
+    labels, probabilities = classifier.predict(feature_matrix(audio_features))
+    best = probabilities.argmax(1)
+    return audio_features[["batch", "audio_hash"]].assign(
+        genre=labels,
+        probability=probabilities.max(1),
+        best_guess=[str(classifier.classes[place]) for place in best],
+        model=champion.label,
+    )[columns]
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", schema=schemas.AudioEmbeddings, partitions=AUDIO_BATCHES,
+    kinds=["deltalake"], deps=["track_embedder"], checks=[checks.UNIT_VECTORS],
+)  # fmt: skip
+def audio_embeddings(audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
+    """A unit vector per recording from the champion embedder; empty until one exists."""
+    from ai_assets.audio_analysis.track_embedder import TrackEmbedder
+
+    columns = list(schemas.AudioEmbeddings.to_schema().columns)
+    champion = platform.registry.champion("track_embedder")
+    if champion is None or audio_features.empty:
+        return pd.DataFrame(columns=columns)
+    embedder = TrackEmbedder.load(platform.registry.fetch("track_embedder"))
+    vectors = embedder.embed(feature_matrix(audio_features))
+    return audio_features[["batch", "audio_hash"]].assign(vector=list(vectors), model=champion.label)[columns]
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", schema=schemas.AudioAnomalies, partitions=AUDIO_BATCHES,
+    kinds=["deltalake"], deps=["outlier_detector"], checks=[checks.FEW_ERRORS],
+)  # fmt: skip
+def audio_anomalies(
+    audio_quality: pd.DataFrame, audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]
+) -> Table:
+    """Findings of a batch: defects with their place and threshold, and recordings that are far from the catalogue."""
+    places = audio_quality[["batch", "root", "path", "audio_hash"]]
+    found: list[dict[str, Any]] = []
+    for row in audio_quality.itertuples():
+        own = {"batch": row.batch, "root": row.root, "path": row.path, "audio_hash": row.audio_hash, "model": "defects"}
+        found += [own | finding for finding in json.loads(row.findings)]
+    found += _outliers(audio_features, places, platform)
+    columns = list(schemas.AudioAnomalies.to_schema().columns)
+    frame = pd.DataFrame(found, columns=columns)
+    kinds = frame["kind"].value_counts().to_dict() if len(frame) else {}
+    return Table(frame, metadata={"by_kind": kinds})
+
+
+def _outliers(features: pd.DataFrame, places: pd.DataFrame, platform: Platform) -> list[dict[str, Any]]:
+    from ai_assets.audio_analysis.outlier_detector import OutlierDetector
+
+    champion = platform.registry.champion("outlier_detector")
+    if champion is None or features.empty:
+        return []
+    detector = OutlierDetector.load(platform.registry.fetch("outlier_detector"))
+    rows = features.drop_duplicates("audio_hash")
+    scores = detector.score(feature_matrix(rows))
+    strange = dict(zip(rows["audio_hash"], scores.tolist(), strict=True))
+    return [
+        {
+            "batch": place.batch,
+            "root": place.root,
+            "path": place.path,
+            "audio_hash": place.audio_hash,
+            "kind": "outlier",
+            "severity": "info",
+            "time": None,
+            "value": strange[place.audio_hash],
+            "threshold": float(detector.threshold),
+            "suggested_action": "listen to it: it sounds unlike the rest of the catalogue",
+            "model": champion.label,
+        }
+        for place in places.itertuples()
+        if strange.get(place.audio_hash, -np.inf) > detector.threshold
+    ]
+
+
+def feature_matrix(rows: pd.DataFrame) -> np.ndarray:
+    """(n, 518) matrix of the rows' features."""
+    return np.array(rows["features"].tolist(), float).reshape(len(rows), -1)
+
+
+ASSETS = [
+    audio_pass, genre_classifier, track_embedder, outlier_detector, track_tags, audio_embeddings, audio_anomalies,
+]  # fmt: skip

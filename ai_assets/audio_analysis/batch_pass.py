@@ -1,0 +1,194 @@
+"""One pass over the files of a batch: cached results first, limited workers for the rest, one record per file.
+
+A record is plain JSON: the decode report and, per family of columns, its version and values. It is kept by file hash,
+so unchanged content with the same versions is never computed again, across runs and batches; a new version of one
+family computes that family alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ai_assets.audio_analysis.decode import failure_report
+from ai_assets.audio_analysis.one_pass import FAMILIES, TrackAnalysis
+from resources.blobs import Blobs, write_atomically
+from resources.isolation import LimitedPool
+
+log = logging.getLogger(__name__)
+
+MEMORY_BYTES = 3 * 2**30
+CPU_SECONDS = 600.0
+WALL_SECONDS = 900.0
+WORKER = "ai_assets.audio_analysis.one_pass:analyse_for_pool"
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to analyse: where it lies and the hash of its bytes."""
+
+    root: str
+    path: str
+    file_hash: str
+
+
+class RecordCache:
+    """Records by file hash below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, file_hash: str) -> Record | None:
+        path = self._path(file_hash)
+        if not path.exists():
+            return None
+        try:
+            return dict(json.loads(path.read_text()))
+        except ValueError:
+            return None
+
+    def put(self, file_hash: str, record: Record) -> None:
+        write_atomically(self._path(file_hash), json.dumps(record, allow_nan=False).encode())
+
+    def _path(self, file_hash: str) -> Path:
+        return self._folder / file_hash[:2] / f"{file_hash}.json"
+
+
+def analyse_files(
+    jobs: Sequence[Job],
+    *,
+    cache: Path,
+    blobs: Blobs,
+    workers: int | None = None,
+    max_seconds: float | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Record]:
+    """A record per job, in order. A file that harms its worker becomes a record like any other.
+
+    Raises resources.roots.StorageFault when the storage fails.
+    """
+    records = RecordCache(cache / "analysis")
+    found: dict[int, Record] = {}
+    todo: list[tuple[int, list[str]]] = []
+    for place, job in enumerate(jobs):
+        held = records.get(job.file_hash)
+        missing = stale_families(held)
+        if held is not None and not missing:
+            found[place] = held
+        else:
+            todo.append((place, missing))
+    done = len(found)
+    for place, analysis in _computed(jobs, todo, cache, workers, max_seconds):
+        record = merged(records.get(jobs[place].file_hash), analysis, blobs)
+        if record["report"]["status"] not in ("timeout", "killed"):
+            records.put(jobs[place].file_hash, record)
+        found[place] = record
+        done += 1
+        if progress is not None:
+            progress(done, len(jobs), jobs[place].path)
+    return [found[place] for place in range(len(jobs))]
+
+
+def stale_families(record: Record | None) -> list[str]:
+    """Families whose version in the record is not today's (all of them without a record)."""
+    held = record["families"] if record is not None else {}
+    if record is not None and record["report"]["status"] == "refused":
+        return [] if record.get("reader") == FAMILIES["report"] else sorted(FAMILIES)
+    return sorted(name for name, version in FAMILIES.items() if held.get(name, {}).get("version") != version)
+
+
+def _computed(
+    jobs: Sequence[Job],
+    todo: Sequence[tuple[int, list[str]]],
+    cache: Path,
+    workers: int | None,
+    max_seconds: float | None,
+) -> Iterator[tuple[int, TrackAnalysis]]:
+    if not todo:
+        return
+    items = [
+        {
+            "root": jobs[place].root,
+            "path": jobs[place].path,
+            "families": families,
+            "cache_dir": str(cache / "tables"),
+            "max_seconds": max_seconds,
+        }
+        for place, families in todo
+    ]
+    count = min(workers or os.cpu_count() or 1, len(items))
+    with LimitedPool(
+        count,
+        memory_bytes=MEMORY_BYTES,
+        cpu_seconds=CPU_SECONDS,
+        wall_seconds=WALL_SECONDS,
+        preload=("ai_assets.audio_analysis.one_pass",),
+    ) as pool:
+        for outcome in pool.map(WORKER, items, ordered=False):
+            place = todo[outcome.item_index][0]
+            if outcome.status == "ok":
+                yield place, outcome.value
+            else:
+                if outcome.status == "error":
+                    log.warning("%s: %s", jobs[place].path, outcome.error[-500:])
+                yield place, TrackAnalysis(report=failure_report(outcome))
+
+
+def merged(before: Record | None, analysis: TrackAnalysis, blobs: Blobs) -> Record:
+    """A record from an analysis, keeping families that were not computed now."""
+    record: Record = {
+        "report": plain(analysis.report),
+        "reader": FAMILIES.get("report", ""),
+        "families": dict(before["families"]) if before is not None else {},
+    }
+    audio_hash = record["report"]["audio_hash"]
+    record["report"]["audio_hash"] = None if audio_hash is None else audio_hash.removeprefix("sha256:")
+    for name in FAMILIES:
+        value = getattr(analysis, name, None)
+        if name not in analysis.computed:
+            continue
+        if name == "log_mel" and value is not None:
+            value = {"blob": blobs.put(npy_bytes(value), ".npy"), "frames": len(value)}
+        elif name == "fingerprint" and value is not None:
+            value = value.hex()
+        record["families"][name] = {"version": FAMILIES[name], "value": plain(value)}
+    if analysis.anomalies is not None:
+        record["anomalies"] = plain(analysis.anomalies)
+    if analysis.waveform is not None:
+        record["waveform"] = plain(analysis.waveform)
+    record["reasons"] = plain(analysis.reasons)
+    return record
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, arrays and numbers as JSON takes them; what is not finite becomes None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(item) for name, item in asdict(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def npy_bytes(array: Any) -> bytes:
+    """An array as the bytes of an .npy file."""
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,134 @@
+"""From tables and champion models to what answering needs, and to lists for everybody. Plain functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ai_assets.model_training.interactions import Interactions
+from ai_assets.model_training.listening import Collaborative, first_plays, fit, listening_data
+from ai_assets.model_training.splits import time_split
+from ai_assets.recommendation_update import ranking
+from ai_assets.recommendation_update.candidates import FEATURES, Sources
+from ai_assets.recommendation_update.query import Play, QuerySnapshot, recommend
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CANDIDATES = 150
+TRAIN_SHARE, TEST_SHARE = 0.4, 0.2
+
+
+def content_matrix(embeddings: pd.DataFrame, tracks: pd.DataFrame) -> NDArray[np.float32] | None:
+    """(tracks, dim) vectors in the order of the catalogue, zeros without sound; None where there are none at all."""
+    if embeddings.empty:
+        return None
+    newest = embeddings["model"].iloc[-1]
+    rows = embeddings[embeddings["model"] == newest].drop_duplicates("audio_hash", keep="last")
+    vectors = dict(zip(rows["audio_hash"], rows["vector"], strict=True))
+    dim = len(rows["vector"].iloc[0])
+    blank = np.zeros(dim, np.float32)
+    return np.array([vectors.get(name, blank) for name in tracks["audio_hash"]], np.float32).reshape(len(tracks), dim)
+
+
+def sources_at(model: Collaborative, data: Interactions, catalogue: pd.DataFrame, content: NDArray | None) -> Sources:
+    """Sources over the model's tracks, with plays as they were known in `data`."""
+    place = {track: code for code, track in enumerate(catalogue["track"])}
+    rows = np.array([place.get(str(track), -1) for track in model.tracks])
+    names = catalogue["artist"].to_numpy(object)
+    artists = np.unique([str(names[row]) if row >= 0 else "" for row in rows], return_inverse=True)[1]
+    sound = None
+    if content is not None:
+        sound = np.where((rows >= 0)[:, None], content[np.maximum(rows, 0)], 0.0).astype(np.float32)
+    plays = np.bincount(data.items, minlength=len(model.tracks)).astype(np.float32)
+    return Sources(plays=plays, artists=artists, tower=model.tower, ials=model.ials, content=sound)
+
+
+def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content: NDArray | None) -> pd.DataFrame:
+    """Rows of `ranking_dataset`: candidates at two dates, each from a retriever that knew nothing later."""
+    import pandas as pd
+
+    data = listening_data(interactions)
+    early, rest = time_split(data, TRAIN_SHARE)
+    train_part, test_part = time_split(rest, TEST_SHARE / TRAIN_SHARE)
+    until_test = data.take(data.times <= train_part.times.max(initial=early.times.max(initial=0.0)))
+    frames = []
+    for window, before, after in (("train", early, train_part), ("test", until_test, test_part)):
+        if not len(before) or not len(after):
+            continue
+        model, _ = fit(before)
+        sources = sources_at(model, before, catalogue, content)
+        labels = first_plays(before, after)
+        later = {user: labels.items[labels.users == user] for user in np.unique(labels.users)}
+        mask = np.ones(len(model.tracks), bool)
+        for user, history in enumerate(before.histories()):
+            if user in later and len(history):
+                rows = ranking.training_rows(sources, str(data.user_ids[user]), history, later[user], mask, CANDIDATES)
+                frames.append(rows.assign(window=window, track=model.tracks[rows["item"].to_numpy()]))
+    columns = ["listener", "track", "window", "label", *FEATURES]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def list_ndcg(rows: pd.DataFrame, scores: NDArray[np.float64], k: int = 10) -> NDArray[np.float64]:
+    """(listeners,) NDCG@k of each listener's candidates ordered by `scores`; labels outside the pool do not count."""
+    values = []
+    discount = 1.0 / np.log2(np.arange(2, k + 2))
+    for _, part in rows.assign(score=scores).groupby("listener", sort=False):
+        order = np.argsort(-part["score"].to_numpy(), kind="stable")[:k]
+        hits = part["label"].to_numpy()[order].astype(float)
+        ideal = discount[: min(int(part["label"].sum()), k)].sum()
+        values.append(float((hits * discount[: len(hits)]).sum() / ideal) if ideal else np.nan)
+    return np.array(values)
+
+
+def retrieval_scores(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """The order of retrieval alone: reciprocal rank fusion of the two models on the full history."""
+    fused = sum(1.0 / (60.0 + rows[name].fillna(1_000).to_numpy() + 1.0) for name in ("rank_tower", "rank_ials"))
+    return np.asarray(fused, float)
+
+
+def serving_arrays(
+    model: Path | None, catalogue: pd.DataFrame, content: NDArray[np.float32] | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays over the catalogue for a serving generation, and the facts its manifest needs."""
+    arrays: dict[str, NDArray[Any]] = {}
+    facts: dict[str, Any] = {}
+    if content is not None:
+        arrays["content"] = content
+    if model is not None:
+        fitted = Collaborative.load(model)
+        place = {str(track): code for code, track in enumerate(fitted.tracks)}
+        rows = np.array([place.get(str(track), -1) for track in catalogue["track"]], int)
+        known = (rows >= 0)[:, None]
+        arrays["tower_inputs"] = np.where(known, fitted.tower.inputs[np.maximum(rows, 0)], 0.0).astype(np.float32)
+        arrays["tower_outputs"] = np.where(known, fitted.tower.outputs[np.maximum(rows, 0)], 0.0).astype(np.float32)
+        arrays["ials_items"] = np.where(known, fitted.ials.items[np.maximum(rows, 0)], 0.0).astype(np.float32)
+        facts["ials_config"] = json.loads((model / "config.json").read_text())["ials"]
+    return arrays, facts
+
+
+def recommend_all(snapshot: QuerySnapshot, histories: Mapping[str, list[Play]], k: int) -> list[dict[str, Any]]:
+    """Rows of `recommendations` for every listener."""
+    rows = []
+    titles, artists, tracks = (snapshot.catalogue[name] for name in ("title", "artist", "track"))
+    for listener, history in histories.items():
+        answers, _ = recommend(snapshot, history, k)
+        rows += [
+            {
+                "listener": listener,
+                "rank": place,
+                "track": str(tracks[answer.item]),
+                "title": str(titles[answer.item]),
+                "artist": str(artists[answer.item]),
+                "score": min(max(answer.score, 0.0), 1.0),
+                "reasons": list(answer.reasons),
+                "generation": snapshot.name,
+            }
+            for place, answer in enumerate(answers, start=1)
+        ]
+    return rows
