@@ -20,10 +20,10 @@ TABLE_MODULES = (
     "ai_assets.data_processing.event_inbox",
     "ai_assets.data_processing.unresolved",
     "ai_assets.contract.tasks",
+    "ai_assets.content_generation.review_store",
     "resources.quarantine",
     "resources.lake.ledger",
     "resources.lake.fence",
-    "resources.vector_index.delta",
     "resources.alerts",
 )
 

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
     retrain_events: int = Field(
         default=20_000, ge=1, description="New events after which listening models are retrained."
     )
+    preset: Literal["full", "demo", "tiny"] = Field(
+        default="full", description="How long the content generators train, in fixed steps (demo and tiny are shorter)."
+    )
+    review: Literal["auto", "manual"] = Field(
+        default="manual", description="Whether generated items whose checks passed are published without a person."
+    )
     pretrained_text: Path | None = Field(default=None, description="Folder of a causal language model (safetensors).")
 
     @field_validator("database_url")

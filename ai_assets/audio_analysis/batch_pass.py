@@ -28,6 +28,9 @@ CPU_SECONDS = 600.0
 WALL_SECONDS = 900.0
 WORKER = "ai_assets.audio_analysis.one_pass:analyse_for_pool"
 
+READER = "decode/1"
+FINDINGS = frozenset({"rhythm", "tonality", "loudness", "defects"})
+
 Record = dict[str, Any]
 
 
@@ -98,11 +101,16 @@ def analyse_files(
 
 
 def stale_families(record: Record | None) -> list[str]:
-    """Families whose version in the record is not today's (all of them without a record)."""
-    held = record["families"] if record is not None else {}
-    if record is not None and record["report"]["status"] == "refused":
-        return [] if record.get("reader") == FAMILIES["report"] else sorted(FAMILIES)
-    return sorted(name for name, version in FAMILIES.items() if held.get(name, {}).get("version") != version)
+    """Families whose version in the record is not today's (all of them without a record of today's reader).
+
+    Findings speak of several families at once, so those are computed together.
+    """
+    if record is None or record.get("reader") != READER:
+        return sorted(FAMILIES)
+    if record["report"]["status"] == "refused":
+        return []
+    stale = {name for name, version in FAMILIES.items() if record["families"].get(name, {}).get("version") != version}
+    return sorted(stale | FINDINGS if stale & FINDINGS else stale)
 
 
 def _computed(
@@ -144,28 +152,40 @@ def _computed(
 
 def merged(before: Record | None, analysis: TrackAnalysis, blobs: Blobs) -> Record:
     """A record from an analysis, keeping families that were not computed now."""
+    kept = before if before is not None and before.get("reader") == READER else None
     record: Record = {
         "report": plain(analysis.report),
-        "reader": FAMILIES.get("report", ""),
-        "families": dict(before["families"]) if before is not None else {},
+        "reader": READER,
+        "families": dict(kept["families"]) if kept is not None else {},
+        "anomalies": plain(analysis.anomalies) if "defects" in analysis.families else (kept or {}).get("anomalies", []),
+        "waveform": (kept or {}).get("waveform"),
     }
     audio_hash = record["report"]["audio_hash"]
     record["report"]["audio_hash"] = None if audio_hash is None else audio_hash.removeprefix("sha256:")
-    for name in FAMILIES:
-        value = getattr(analysis, name, None)
-        if name not in analysis.computed:
-            continue
-        if name == "log_mel" and value is not None:
-            value = {"blob": blobs.put(npy_bytes(value), ".npy"), "frames": len(value)}
-        elif name == "fingerprint" and value is not None:
-            value = value.hex()
-        record["families"][name] = {"version": FAMILIES[name], "value": plain(value)}
-    if analysis.anomalies is not None:
-        record["anomalies"] = plain(analysis.anomalies)
     if analysis.waveform is not None:
-        record["waveform"] = plain(analysis.waveform)
-    record["reasons"] = plain(analysis.reasons)
+        record["waveform"] = plain(analysis.waveform.lowest) + plain(analysis.waveform.highest)
+    for name in analysis.families:
+        value = {
+            "version": FAMILIES[name],
+            "value": _value(name, analysis, blobs),
+            "reason": analysis.reasons.get(name),
+        }
+        record["families"][name] = value
     return record
+
+
+def _value(family: str, analysis: TrackAnalysis, blobs: Blobs) -> Any:
+    if family == "log_mel":
+        mel = analysis.log_mel
+        if mel is None or not len(mel):
+            return None
+        return {"blob": blobs.put(npy_bytes(mel), ".npy"), "frames": len(mel)}
+    if family == "fingerprint":
+        return analysis.fingerprint.hex() if analysis.fingerprint is not None else None
+    if family == "rhythm":
+        index = analysis.danceability.index if analysis.danceability is not None else None
+        return {**plain(analysis.rhythm or {}), "danceability_index": plain(index)}
+    return plain(getattr(analysis, family))
 
 
 def plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ai_assets.audio_analysis.batch_pass import Record
+from ai_assets.audio_analysis.loudness import energy_index
 from ai_assets.audio_analysis.one_pass import FAMILIES
 
 if TYPE_CHECKING:
@@ -58,18 +59,9 @@ def _quality(file: Mapping[Any, Any], record: Record) -> dict[str, Any]:
     return {
         **{name: file[name] for name in ("batch", "root", "path", "file_hash")},
         **{name: report[name] for name in _REPORT},
-        "waveform": _envelope(record.get("waveform")),
+        "waveform": record.get("waveform"),
         "findings": json.dumps(record.get("anomalies") or []),
     }
-
-
-def _envelope(pairs: Any) -> list[float] | None:
-    """Minima, then maxima, from (points, 2) or a flat list."""
-    if not pairs:
-        return None
-    if isinstance(pairs[0], list):
-        return [float(low) for low, _ in pairs] + [float(high) for _, high in pairs]
-    return [float(item) for item in pairs]
 
 
 def _descriptors(record: Record) -> dict[str, Any]:
@@ -86,7 +78,11 @@ def _descriptors(record: Record) -> dict[str, Any]:
         "loudness_range_lu": loudness.get("range_lu"),
         "true_peak_dbtp": loudness.get("true_peak_dbtp"),
         "dynamic_range_db": loudness.get("dynamic_range_db"),
-        "energy_index": loudness.get("energy_index"),
+        "energy_index": energy_index(
+            loudness_lufs=loudness.get("integrated_lufs"),
+            onset_rate_hz=rhythm.get("onset_rate_hz"),
+            dynamic_range_db=loudness.get("dynamic_range_db"),
+        ),
         "danceability_index": rhythm.get("danceability_index"),
         "descriptor_version": "/".join(FAMILIES[name] for name in ("rhythm", "tonality", "loudness")),
         "null_reason": "; ".join(dict.fromkeys(reasons)),
