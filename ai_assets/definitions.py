@@ -14,7 +14,7 @@ from ai_assets.automation import with_automation
 from resources.platform import Platform
 from resources.settings import Settings, load_settings
 
-FAMILIES = ("data_processing",)
+FAMILIES = ("data_processing", "audio_analysis", "model_training", "recommendation_update", "content_generation")
 
 GROUPS = {
     "landing": "What users and senders put there: files, scores and events.",

@@ -193,6 +193,26 @@ class Launcher:
         self._launch(RunPlan(plan.assets, plan.keys[:middle]), summary)
         self._launch(RunPlan(plan.assets, plan.keys[middle:]), summary)
 
+    def failed_checks(self, summary: Summary) -> list[dict[str, Any]]:
+        """Checks that did not pass in the runs of a launch, blocking ones first."""
+        found = []
+        for done in summary.runs:
+            for record in self.instance.all_logs(done.run_id):
+                event = record.dagster_event
+                if event is None or event.event_type_value != "ASSET_CHECK_EVALUATION":
+                    continue
+                result: Any = event.event_specific_data
+                if not result.passed and result.partition is None:
+                    found.append(
+                        {
+                            "asset": result.asset_key.path[-1],
+                            "check": result.check_name,
+                            "severity": "error" if result.blocking else "warning",
+                            "description": result.description or "",
+                        }
+                    )
+        return sorted(found, key=lambda row: (row["severity"], row["asset"], row["check"]))
+
     def _tags(self, summary: Summary) -> dict[str, str]:
         tags = {LAUNCH_TAG: summary.run_id}
         return tags | {TRACE_TAG: summary.trace_id} if summary.trace_id else tags

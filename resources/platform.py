@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from resources.alerts import Alerts
+from resources.audit_log import AuditLog
 from resources.blobs import Blobs
 from resources.database import Database
 from resources.lake.io_manager import LakeIOManager
@@ -64,6 +65,10 @@ class Platform:
     @cached_property
     def alerts(self) -> Alerts:
         return Alerts(self.database)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        return AuditLog(self.home.audit, self.home.secrets)
 
     def resources(self) -> dict[str, object]:
         """What Dagster hands to assets."""

@@ -94,7 +94,8 @@ def fit_ials(interactions: Interactions, *, seed: int = 0, config: IalsConfig | 
 
 
 def _gram(fixed: Factors, config: IalsConfig) -> NDArray[np.float64]:
-    return config.alpha0 * (fixed.T.astype(float) @ fixed)
+    gram: NDArray[np.float64] = config.alpha0 * (fixed.T.astype(np.float64) @ fixed.astype(np.float64))
+    return gram
 
 
 def _ridge(model: Ials, count: int) -> NDArray[np.float64]:
