@@ -81,12 +81,13 @@ def home_status(platform: Platform) -> dict[str, Any]:
     assets = []
     for name, entries in sorted(platform.lake.ledger.all().items()):
         held = [entry for entry in entries.values() if entry.rows is not None]
+        sizes = [entry.bytes for entry in held if entry.bytes is not None]
         assets.append(
             {
                 "asset": name,
                 "partitions": sum(1 for key in entries if key) or None,
                 "rows": sum(entry.rows or 0 for entry in held) if held else None,
-                "bytes": sum(entry.bytes or 0 for entry in held) if held else None,
+                "bytes": sum(sizes) if sizes else None,
                 "made": max(entry.written_at for entry in entries.values()),
             }
         )

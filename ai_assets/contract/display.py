@@ -26,6 +26,8 @@ def to_metadata(values: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(value: Any) -> Any:
     import pandas as pd
 
+    if isinstance(value, dg.MetadataValue):
+        return value
     if isinstance(value, pd.DataFrame):
         return table_value(value)
     if isinstance(value, bytes):

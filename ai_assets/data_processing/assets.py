@@ -137,7 +137,9 @@ def track_identities(
     prints = audio_fingerprints.drop_duplicates("audio_hash").set_index("audio_hash")["fingerprint"].to_dict()
 
     def duplicates(distinct: pd.DataFrame) -> list[tuple[str, str]]:
-        return match_candidates({name: prints[name] for name in distinct["audio_hash"] if name in prints})
+        return match_candidates(
+            {name: bytes.fromhex(prints[name]) for name in distinct["audio_hash"] if name in prints}
+        )
 
     return identities.assign_identities(files, duplicates)
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from resources.lake.tables import LakeTable, reading
 
 if TYPE_CHECKING:
@@ -140,11 +142,10 @@ def extend_history(history: pd.DataFrame, current: pd.DataFrame, now: datetime) 
     before = open_rows[HISTORY_COLUMNS].astype(object).where(open_rows[HISTORY_COLUMNS].notna(), None)
     now_set = {tuple(row) for row in fresh.itertuples(index=False)}
     old_set = {tuple(row) for row in before.itertuples(index=False)}
-    holds = [tuple(row) in now_set for row in before.itertuples(index=False)]
-    ending = open_rows[[not item for item in holds]].assign(valid_to=pd.Timestamp(now))
-    starting = current[[tuple(row) not in old_set for row in fresh.itertuples(index=False)]][HISTORY_COLUMNS].assign(
-        valid_from=pd.Timestamp(now), valid_to=pd.NaT
-    )
+    holds = np.array([tuple(row) in now_set for row in before.itertuples(index=False)], bool)
+    new = np.array([tuple(row) not in old_set for row in fresh.itertuples(index=False)], bool)
+    ending = open_rows[~holds].assign(valid_to=pd.Timestamp(now))
+    starting = current.loc[new, HISTORY_COLUMNS].assign(valid_from=pd.Timestamp(now), valid_to=pd.NaT)
     parts = [part for part in (closed, open_rows[holds], ending, starting) if len(part)]
     if not parts:
         return history

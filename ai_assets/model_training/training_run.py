@@ -30,7 +30,8 @@ class Trained:
     """A fitted model in a folder, and how it was judged.
 
     `scores` are per-case values of the main metric on held-out data (higher is better); `champion_scores` gives the
-    same for another version's folder, or None where that version cannot be judged on these data.
+    same for another version's folder, or None where that version cannot be judged on these data. With `baseline_scores`
+    a first model is promoted only if its mean is above theirs.
     """
 
     main_metric: str
@@ -38,6 +39,7 @@ class Trained:
     champion_scores: Callable[[Path], np.ndarray | None]
     metrics: Mapping[str, float]
     baselines: Mapping[str, float] = field(default_factory=dict)
+    baseline_scores: np.ndarray | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     plots: Mapping[str, bytes] = field(default_factory=dict)
     curve: Mapping[str, list[float]] = field(default_factory=dict)
@@ -103,6 +105,10 @@ def decide(platform: Platform, candidate: ModelVersion, trained: Trained) -> Ver
 
     champion = platform.registry.champion(candidate.name)
     numbers = {trained.main_metric: float(np.mean(trained.scores)), "candidate": candidate.label}
+    if champion is None and trained.baseline_scores is not None:
+        gain = float(np.nanmean(trained.scores - trained.baseline_scores))
+        if not gain > 0:
+            return Verdict(False, f"not promoted: no better than the baseline ({gain:+.4f})", numbers)
     if champion is None:
         platform.registry.promote(candidate.name, candidate.version, "the first model of its name")
         return Verdict(True, "promoted: the first model of its name", numbers)

@@ -52,7 +52,8 @@ def train_ranker(rows: pd.DataFrame, folder: Path) -> Trained | str:
         plots={"importance.png": importance(gains)},
         card=(
             "# ranking_model\n\nLambdaRank over candidates. Judged on days after all it knew: NDCG@10 within the pool "
-            f"{np.nanmean(scores):.4f}, retrieval alone {np.nanmean(retrieval):.4f}, popularity {np.nanmean(popular):.4f}.\n"
+            f"{np.nanmean(scores):.4f}, retrieval alone {np.nanmean(retrieval):.4f}, popularity "
+            f"{np.nanmean(popular):.4f}.\n"
         ),
         signature=(test[list(FEATURES)].head(2), np.zeros(2)),
         input_example=test[list(FEATURES)].head(1),
