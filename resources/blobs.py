@@ -12,6 +12,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+
 SUFFIXES = frozenset({"", ".npy", ".npz", ".png", ".svg", ".mid", ".wav", ".flac", ".ogg", ".json", ".txt", ".html"})
 
 
@@ -52,6 +55,7 @@ def write_atomically(target: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_UMASK)
             os.fsync(file.fileno())
         Path(aside).replace(target)
     except BaseException:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "benchmark": "ai_assets.cli.benchmark:benchmark",
     "audit": "ai_assets.cli.audit:audit",
     "ui": "ai_assets.cli.ui:ui",
+    "serve-ui": "ai_assets.cli.ui:serve_ui",
 }
 
 click.rich_click.COMMAND_GROUPS = {
