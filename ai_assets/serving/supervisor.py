@@ -1,7 +1,7 @@
-"""`ai-assets ui`: code server, daemon, Dagster UI and MLflow UI as one thing that starts together and ends together.
+"""`ai-assets ui`: code server, daemon, guarded Dagster UI and MLflow UI, which start together and end together.
 
-All children share one code server, run in process groups of their own, and die with their parent. What each of them
-does is theirs; here are ports, order, readiness and the end.
+All share one code server. It listens on a socket in a private folder: whoever reaches it may run code. What each
+process does is theirs; here are ports, order, readiness and the end. How nothing is left behind: `descendants`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,41 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import yaml
+from filelock import FileLock, Timeout
 
+from ai_assets.serving.descendants import MARK_VARIABLE, end_marked
+from ai_assets.serving.interrupted import close_interrupted_runs
+from resources.guard.identity import login_token, tokens_of
+from resources.guard.roles import Role
+from resources.mlflow_tracking import SAFE_ENVIRONMENT, prepare, tracking_uri
 from resources.platform import Platform
 
-READY_SECONDS = 120.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 180.0
+STOP_SECONDS = 15.0
 LOCATION = "music_ai"
 PR_SET_PDEATHSIG = 1
 
 
 class StartFailed(Exception):
     """A process ended or did not answer; the message names it and where its log lies."""
+
+
+class _Stopped(Exception):
+    """A signal came while things were still starting."""
 
 
 @dataclass
@@ -49,62 +62,83 @@ class Supervisor:
     Args:
         platform: of a prepared home.
         say: prints one line.
+        module: where the code server finds the definitions.
     """
 
     platform: Platform
     say: Callable[[str], None]
+    module: str = "ai_assets.definitions"
     children: list[Child] = field(default_factory=list)
+    mark: str = field(default_factory=lambda: secrets.token_hex(16))
     _stopping: bool = False
+    _guardian: subprocess.Popen[bytes] | None = None
+    _private: Path | None = None
 
     def run(self) -> int:
         """Start everything, wait until told to stop or until a process dies; returns the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._stop)
+        lock = FileLock(self.platform.home.locks / "ui.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.say(
+                f"error: the UI of {self.platform.home.root} is already running; stop it first, or use its address"
+            )
+            return 1
         try:
             self.start()
             return self._watch()
         except StartFailed as error:
             self.say(f"error: {error}")
             return 1
+        except _Stopped:
+            return 0
         finally:
             self.stop()
+            lock.release()
 
     def start(self) -> None:
         """Start the processes in order, each once the one before answers; prints one line per URL."""
         home, settings = self.platform.home, self.platform.settings
-        code_port = free_port(4200)
-        self._spawn("code server", ["dagster", "code-server", "start", "-m", "ai_assets.definitions", "-h", "127.0.0.1",
-                                    "-p", str(code_port), "--location-name", LOCATION])  # fmt: skip
-        self._wait("code server", code_port)
-        workspace = home.dagster / "workspace.yaml"
-        server = {"host": "127.0.0.1", "port": code_port, "location_name": LOCATION}
-        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        self._close_interrupted()
+        prepare(home.mlflow)
+        self._private = Path(tempfile.mkdtemp(prefix="ai-assets-ui-"))
+        self._start_guardian()
+        workspace = self._start_code_server()
+        mlflow_port = self._start_mlflow(free_port(settings.mlflow_port))
+        self._wait("code server", lambda: _answers(self._code_socket))
         self._spawn("daemon", ["dagster._daemon", "run", "-w", str(workspace)])
-        ui_port, mlflow_port = free_port(settings.ui_port), free_port(settings.mlflow_port)
-        self._spawn("dagster ui", ["dagster_webserver", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(ui_port)])
-        self._spawn("mlflow ui", ["mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow_port), "--workers", "1",
-                                  "--backend-store-uri", f"sqlite:///{home.mlflow / 'mlflow.db'}",
-                                  "--artifacts-destination", str(home.mlflow / "artifacts")])  # fmt: skip
-        self._wait("dagster ui", ui_port)
-        self.say(f"Dagster UI   http://127.0.0.1:{ui_port}")
-        self._wait("mlflow ui", mlflow_port)
+        ui_port = free_port(settings.ui_port, besides=mlflow_port)
+        self._spawn("dagster ui", ["ai_assets.cli", "serve-ui", "--port", str(ui_port), "--workspace", str(workspace)])
+        self._wait("dagster ui", lambda: _answers(ui_port))
+        self.say(f"Dagster UI   {self._login_address(ui_port)}")
+        self._wait("mlflow ui", lambda: _answers(mlflow_port))
         self.say(f"MLflow UI    http://127.0.0.1:{mlflow_port}")
         self.say(f"drop audio   {home.landing_audio}")
         self.say(f"drop events  {home.landing_events}")
         self.say("Ctrl-C ends everything.")
 
     def stop(self) -> None:
-        """End all children: ask, wait, then kill what is left."""
+        """End all children and theirs: ask, wait, then kill what is left; runs that were cut off are closed."""
         for child in reversed(self.children):
-            _signal_group(child.process, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                child.process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
         for child in self.children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.process.wait(max(0.1, deadline - time.monotonic()))
+        end_marked(self.mark, seconds=2.0)
         for child in self.children:
-            _signal_group(child.process, signal.SIGKILL)
             child.process.wait()
+        if self.children:
+            self._close_interrupted()
         self.children.clear()
+        if self._guardian is not None and self._guardian.stdin is not None:
+            self._guardian.stdin.close()
+            self._guardian.wait()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -112,14 +146,59 @@ class Supervisor:
     def _watch(self) -> int:
         while not self._stopping:
             for child in self.children:
-                if child.process.poll() is not None:
-                    self.say(f"error: the {child.name} ended with status {child.process.returncode}; see {child.log}")
-                    return 1
+                self._check(child)
             time.sleep(0.3)
         self.say("stopping …")
         return 0
 
-    def _spawn(self, name: str, module: list[str]) -> None:
+    def _check(self, child: Child) -> None:
+        if child.process.poll() is not None:
+            raise StartFailed(f"the {child.name} ended with status {child.process.returncode}; see {child.log}")
+
+    def _login_address(self, port: int) -> str:
+        tokens = tokens_of(self.platform.settings.ui_tokens, self.platform.home.secrets)
+        token = login_token(tokens) or login_token(tokens, (Role.OPERATOR,)) or login_token(tokens, (Role.VIEWER,))
+        return f"http://127.0.0.1:{port}/login?token={token}"
+
+    def _close_interrupted(self) -> None:
+        closed = close_interrupted_runs(self.platform)
+        if closed:
+            self.say(
+                f"{closed} runs were cut off when the UI was ended; they are marked as failed and can be started again"
+            )
+
+    @property
+    def _code_socket(self) -> Path:
+        assert self._private is not None
+        return self._private / "code.sock"
+
+    def _start_code_server(self) -> Path:
+        """Start it and write the workspace file that names it."""
+        place = str(self._code_socket)
+        command = ["dagster", "code-server", "start", "-m", self.module, "-s", place, "--location-name", LOCATION]
+        self._spawn("code server", [*command, "--use-python-environment-entry-point"])
+        workspace = self.platform.home.dagster / "workspace.yaml"
+        server = {"socket": place, "location_name": LOCATION}
+        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        return workspace
+
+    def _start_mlflow(self, port: int) -> int:
+        folder = self.platform.home.mlflow
+        stores = ["--backend-store-uri", tracking_uri(folder), "--artifacts-destination", str(folder / "artifacts")]
+        address = ["--host", "127.0.0.1", "--port", str(port)]
+        self._spawn("mlflow ui", ["mlflow", "server", *address, "--workers", "1", *stores])
+        return port
+
+    def _start_guardian(self) -> None:
+        self._guardian = subprocess.Popen(
+            [sys.executable, "-m", "ai_assets.serving.descendants", self.mark, str(self._private)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _spawn(self, name: str, module: Sequence[str]) -> None:
         log = self.platform.home.logs / f"{name.replace(' ', '-')}.log"
         with log.open("ab") as file:
             process = subprocess.Popen(
@@ -127,54 +206,65 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=child_environment(self.platform),
+                env={**child_environment(self.platform), MARK_VARIABLE: self.mark},
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
         self.children.append(Child(name, process, log))
 
-    def _wait(self, name: str, port: int) -> None:
+    def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         child = next(item for item in self.children if item.name == name)
         deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline and not self._stopping:
-            if child.process.poll() is not None:
-                raise StartFailed(f"the {name} ended with status {child.process.returncode}; see {child.log}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        while time.monotonic() < deadline:
+            if self._stopping:
+                raise _Stopped
+            for other in self.children:
+                self._check(other)
+            if ready():
                 return
             time.sleep(0.2)
-        if not self._stopping:
-            raise StartFailed(f"the {name} did not answer within {READY_SECONDS:.0f} s; see {child.log}")
+        raise StartFailed(f"the {name} did not answer within {READY_SECONDS:.0f} s; see {child.log}")
 
 
 def child_environment(platform: Platform) -> Mapping[str, str]:
     """The environment of every process of this home."""
     return {
         **os.environ,
+        **{name: os.environ.get(name, value) for name, value in SAFE_ENVIRONMENT.items()},
         "AI_ASSETS_HOME": str(platform.home.root),
         "DAGSTER_HOME": str(platform.home.dagster),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "PYTHONWARNINGS": "ignore",
+        "PYTHONUNBUFFERED": "1",
     }
 
 
-def free_port(wanted: int) -> int:
-    """`wanted`, or the next port above it that nobody listens on."""
+def free_port(wanted: int, *, besides: int = 0) -> int:
+    """`wanted`, or the next port above it that nobody listens on.
+
+    Raises StartFailed when the next hundred are taken.
+    """
     for port in range(wanted, min(wanted + 100, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
-                return port
+                if port != besides:
+                    return port
     raise StartFailed(f"no free port from {wanted} on; set AI_ASSETS_UI_PORT or AI_ASSETS_MLFLOW_PORT")
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+def _answers(place: int | Path) -> bool:
+    """Whether somebody listens on this local port or socket."""
+    kind, address = (socket.AF_INET, ("127.0.0.1", place)) if isinstance(place, int) else (socket.AF_UNIX, str(place))
+    with socket.socket(kind) as probe, contextlib.suppress(OSError):
+        probe.settimeout(0.5)
+        probe.connect(address)
+        return True
+    return False
 
 
 def _die_with_parent() -> None:
