@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ TOO_SHORT = f"shorter than one frame of {1000 * N_FFT // SAMPLE_RATE} ms"
 _KEPT_FRAMES = 8192
 _AMIN = 1e-10
 _TOP_DB = 80.0
-_FREQUENCIES = np.arange(N_BINS) * (SAMPLE_RATE / N_FFT)
+_BIN_HZ = SAMPLE_RATE / N_FFT
+_FREQUENCIES = np.arange(N_BINS) * _BIN_HZ
+_GROUPS = 32
+_LOCAL_MOMENTS = (np.arange(_GROUPS)[:, None] ** np.arange(3)[None, :]).astype(np.float32)
 _DECIBEL_STEP = 0.01
 
 
@@ -201,57 +205,43 @@ class FeatureFamily:
             return None
         return _normalised(np.concatenate(parts), np.inf).mean(axis=0, dtype=np.float64)
 
-    def series(self) -> NDArray[np.float32]:
-        """The series (74, frames) in the order of `SERIES`; empties the family."""
+    def each_series(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Name and series (size, frames) in the order of `SERIES`; empties the family as it goes."""
         if self._chroma_only:
             raise RuntimeError("this family was told to gather the constant-Q chroma only")
-        rows = np.empty((sum(SERIES.values()), self._frames), dtype=np.float32)
-        place, at = {}, 0
-        for name, size in SERIES.items():
-            place[name] = rows[at : at + size]
-            at += size
-        for name in ("rms", "spectral_bandwidth", "spectral_centroid", "spectral_rolloff", "zcr"):
-            place[name][:] = np.concatenate(self._series.pop(name)).T
-        place["chroma_stft"][:] = _normalised(np.concatenate(self._series.pop("chroma_stft")), np.inf).T
         chroma = np.concatenate(self._series.pop("chroma_cqt"))
-        place["chroma_cqt"][:] = _normalised(chroma, np.inf).T
         cens = chroma_cens(chroma)
-        place["chroma_cens"][:] = cens.T
-        place["tonnetz"][:] = tonnetz(cens).T
-        extremes = np.concatenate(self._series.pop("contrast"))
-        valley, peak = _clipped(_decibel(extremes[:, :7])), _clipped(_decibel(extremes[:, 7:]))
-        place["spectral_contrast"][:] = (peak - valley).T
-        self._mfcc(place["mfcc"])
-        return rows
+        yield "chroma_cens", cens.T
+        yield "chroma_cqt", _normalised(chroma, np.inf).T
+        del chroma
+        yield "chroma_stft", _normalised(np.concatenate(self._series.pop("chroma_stft")), np.inf).T
+        yield "mfcc", self._mfcc()
+        for name in ("rms", "spectral_bandwidth", "spectral_centroid"):
+            yield name, np.concatenate(self._series.pop(name)).T
+        extremes = _decibel(np.concatenate(self._series.pop("contrast")))
+        yield "spectral_contrast", (_clipped(extremes[:, 7:]) - _clipped(extremes[:, :7])).T
+        yield "spectral_rolloff", np.concatenate(self._series.pop("spectral_rolloff")).T
+        yield "tonnetz", tonnetz(cens).T
+        yield "zcr", np.concatenate(self._series.pop("zcr")).T
 
-    def _mfcc(self, rows: NDArray[np.float32]) -> None:
+    def _mfcc(self) -> NDArray[np.float32]:
         """Cosine transform of the mel decibels, not further than 80 dB under the highest of the recording."""
         scales = [_DECIBEL_STEP if each.dtype == np.int16 else 1.0 for each in self._mel]
         highest = max(float(each.max()) * scale for each, scale in zip(self._mel, scales, strict=True))
-        transform, at = _cosine_transform(), 0
+        transform, parts = _cosine_transform(), []
         for each, scale in zip(self._mel, scales, strict=True):
             decibels = np.maximum(each * np.float32(scale), np.float32(highest - _TOP_DB))
-            rows[:, at : at + len(each)] = (decibels @ transform).T
-            at += len(each)
+            parts.append(decibels @ transform)
         self._mel = []
+        return np.concatenate(parts).T
 
     def finish(self) -> NDArray[np.float64]:
         """The 518 values in the order of `FEATURE_NAMES`; empties the family."""
-        return vector(self.series())
+        # One series at a time: all rows of three hours in double precision would take 275 MB.
+        return np.concatenate([seven_statistics(rows).reshape(-1) for _, rows in self.each_series()])
 
 
-def vector(series: NDArray[Any]) -> NDArray[np.float64]:
-    """The 518 values of series (74, frames)."""
-    parts, at = [], 0
-    # A few rows at a time: in double precision all rows of three hours would take 275 MB.
-    for size in SERIES.values():
-        parts.append(seven_statistics(series[at : at + size]).reshape(-1))
-        at += size
-    return np.concatenate(parts)
-
-
-def feature_series(samples: NDArray[np.float32], *, cache_dir: Path | None = None) -> NDArray[np.float32]:
-    """The series (74, frames) of a mono signal at 22,050 Hz."""
+def _gathered(samples: NDArray[np.float32], cache_dir: Path | None) -> FeatureFamily:
     signal = np.ascontiguousarray(samples, dtype=np.float32)
     if signal.ndim != 1 or len(signal) < SHORTEST_SAMPLES:
         raise ValueError(f"a mono signal of at least {SHORTEST_SAMPLES} samples is needed, got shape {signal.shape}")
@@ -259,7 +249,12 @@ def feature_series(samples: NDArray[np.float32], *, cache_dir: Path | None = Non
     for block in spectrum_blocks(signal, 0, frames, 0, spectrum_tables()):
         family.push(block)
     family.close_segment(signal, 0, frames, 0, last=True)
-    return family.series()
+    return family
+
+
+def feature_series(samples: NDArray[np.float32], *, cache_dir: Path | None = None) -> NDArray[np.float32]:
+    """The series (74, frames) of a mono signal (n,) at 22,050 Hz, n >= 2048, in the order of `SERIES`."""
+    return np.concatenate([rows for _, rows in _gathered(samples, cache_dir).each_series()])
 
 
 def fma518(samples: NDArray[np.float32], *, cache_dir: Path | None = None) -> NDArray[np.float64] | None:
@@ -269,7 +264,7 @@ def fma518(samples: NDArray[np.float32], *, cache_dir: Path | None = None) -> ND
     """
     if len(samples) and float(np.max(np.abs(samples))) < SILENT_PEAK:
         return None
-    return vector(feature_series(samples, cache_dir=cache_dir))
+    return _gathered(samples, cache_dir).finish()
 
 
 def zero_crossing_rate(
@@ -279,27 +274,36 @@ def zero_crossing_rate(
 
     `signal` begins at sample `offset`; what lies outside it repeats its first or last sample.
     """
+    if offset % HOP_LENGTH:
+        raise ValueError(f"the stretch must begin on a multiple of {HOP_LENGTH} samples, got {offset}")
     negative = signal < -1e-10
-    changes = np.empty(len(signal) + 1, dtype=np.int64)
-    changes[:2] = 0
-    np.cumsum(negative[1:] != negative[:-1], out=changes[2:])
-    starts = np.arange(first_frame, last_frame) * HOP_LENGTH - N_FFT // 2 - offset
-    # The first sample of a frame has no predecessor in it.
-    low = np.clip(starts + 1, 0, len(signal))
-    high = np.clip(starts + N_FFT, 0, len(signal))
-    return ((changes[high] - changes[low]) / N_FFT).astype(np.float32)[:, None]
+    hops = len(signal) // HOP_LENGTH + 1
+    changes = np.zeros(hops * HOP_LENGTH, dtype=bool)
+    np.not_equal(negative[1:], negative[:-1], out=changes[1 : len(signal)])
+    packed = np.packbits(changes).view(np.uint64).reshape(hops, -1)
+    counts = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
+    # Frames are four hops; the first sample of a frame has no predecessor in it.
+    reach = N_FFT // HOP_LENGTH
+    total = np.concatenate(([0], np.cumsum(counts)))
+    starts = np.arange(first_frame, last_frame) - reach // 2 - offset // HOP_LENGTH
+    low, high = np.clip(starts, 0, hops), np.clip(starts + reach, 0, hops)
+    inside = (starts >= 0) & (starts < hops)
+    own = changes[np.where(inside, starts, 0) * HOP_LENGTH] & inside
+    return ((total[high] - total[low] - own) / N_FFT).astype(np.float32)[:, None]
 
 
 def chroma_cens(chroma: NDArray[np.float32]) -> NDArray[np.float32]:
     """Chroma energy normalised statistics (frames, 12) of raw chroma (Müller and Ewert 2011), as librosa makes them."""
     shares = _normalised(chroma, 1)
-    quantised = np.zeros((len(shares) + 40, 12))
+    quantised = np.zeros(shares.shape)
     for step in (0.4, 0.2, 0.1, 0.05):
-        quantised[20:-20] += 0.25 * (shares > np.float32(step))
+        quantised += 0.25 * (shares > np.float32(step))
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(1, 42) / 42)
     window /= window.sum()
-    padded = np.lib.stride_tricks.sliding_window_view(quantised, 41, axis=0)
-    return _normalised((padded @ window).astype(np.float32), 2)
+    smooth = np.empty(shares.shape, dtype=np.float32)
+    for pitch_class in range(12):
+        smooth[:, pitch_class] = np.convolve(quantised[:, pitch_class], window)[20:-20]
+    return _normalised(smooth, 2)
 
 
 def tonnetz(chroma: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -312,29 +316,42 @@ def tonnetz(chroma: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _spectral_shape(magnitude: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """Centroid, bandwidth and roll-off (frames, 1) in Hz, from the moments of the magnitude."""
-    double = magnitude.astype(np.float64)
-    moments = double @ np.stack([np.ones(N_BINS), _FREQUENCIES, _FREQUENCIES**2], axis=1)
-    total = np.where(moments[:, 0] < np.finfo(np.float32).tiny, 1.0, moments[:, 0])
-    centroid = moments[:, 1] / total
-    variance = (moments[:, 2] - 2 * centroid * moments[:, 1] + centroid**2 * moments[:, 0]) / total
+    """Centroid, bandwidth and roll-off (frames, 1) in Hz, from the moments of the magnitude.
+
+    Sums over groups of 32 bins come first, in single precision about the group's own first bin; everything that could
+    cancel is added up in double precision.
+    """
+    count = len(magnitude)
+    grouped = magnitude[:, :-1].reshape(count * _GROUPS, _GROUPS)
+    local = (grouped @ _LOCAL_MOMENTS).reshape(count, _GROUPS, 3).astype(np.float64)
+    first_bin = np.arange(_GROUPS) * float(_GROUPS)
+    nyquist = magnitude[:, -1].astype(np.float64)
+    zeroth = local[:, :, 0]
+    total = zeroth.sum(axis=1) + nyquist
+    safe = np.where(total < np.finfo(np.float32).tiny, 1.0, total)
+    centroid = ((local[:, :, 1] + first_bin * zeroth).sum(axis=1) + (N_BINS - 1) * nyquist) / safe
+    distance = first_bin - centroid[:, None]
+    spread = (local[:, :, 2] + distance * (2 * local[:, :, 1] + distance * zeroth)).sum(axis=1)
+    spread += (N_BINS - 1 - centroid) ** 2 * nyquist
+    rolloff = _rolloff(grouped.reshape(count, _GROUPS, _GROUPS), zeroth, total)
     return {
-        "spectral_centroid": centroid[:, None],
-        "spectral_bandwidth": np.sqrt(np.maximum(variance, 0.0))[:, None],
-        "spectral_rolloff": _rolloff(magnitude)[:, None],
+        "spectral_centroid": _BIN_HZ * centroid[:, None],
+        "spectral_bandwidth": _BIN_HZ * np.sqrt(np.maximum(spread / safe, 0.0))[:, None],
+        "spectral_rolloff": rolloff[:, None],
     }
 
 
-def _rolloff(magnitude: NDArray[np.float32]) -> NDArray[np.float64]:
+def _rolloff(
+    grouped: NDArray[np.float32], sums: NDArray[np.float64], total: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The frequency under which 85 % of the magnitude lie: first the group of 32 bins is found, then the bin in it."""
-    grouped = magnitude[:, :-1].reshape(len(magnitude), 32, 32)
-    coarse = np.cumsum(grouped.sum(axis=2, dtype=np.float64), axis=1)
-    threshold = 0.85 * (coarse[:, -1] + magnitude[:, -1])
-    group = np.minimum((coarse < threshold[:, None]).sum(axis=1), 31)
-    rows = np.arange(len(magnitude))
+    coarse = np.cumsum(sums, axis=1)
+    threshold = 0.85 * total
+    group = np.minimum((coarse < threshold[:, None]).sum(axis=1), _GROUPS - 1)
+    rows = np.arange(len(grouped))
     before = np.where(group > 0, coarse[rows, group - 1], 0.0)
     fine = np.cumsum(grouped[rows, group], axis=1, dtype=np.float64) + before[:, None]
-    return _FREQUENCIES[group * 32 + (fine < threshold[:, None]).sum(axis=1)]
+    return _FREQUENCIES[group * _GROUPS + (fine < threshold[:, None]).sum(axis=1)]
 
 
 def _spectral_extremes(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:

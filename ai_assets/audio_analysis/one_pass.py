@@ -51,6 +51,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
 ALL = frozenset(FAMILIES)
 SEGMENT_FRAMES = 1200 * SAMPLE_RATE // HOP_LENGTH
 WAVEFORM_POINTS = 1000
+_FIRST_ROOM = 1 << 20
 _SPECTRAL = frozenset({"features", "rhythm", "tonality", "fingerprint", "log_mel"})
 
 
@@ -225,19 +226,24 @@ class _SpectralPass:
         self._fingerprint, self._log_mel = FingerprintFamily(), LogMelFamily()
         pairs = (("rhythm", self._rhythm), ("tonality", self._tonality), ("fingerprint", self._fingerprint))
         self._others: list[Any] = [family for name, family in (*pairs, ("log_mel", self._log_mel)) if name in families]
-        # Only the part that is written to takes memory; no list of pieces has to be joined.
-        self._signal = np.empty((SEGMENT_FRAMES + 2 * CONTEXT_FRAMES) * HOP_LENGTH, dtype=np.float32)
+        # It grows to a segment and its context and is moved on from there: no list of pieces has to be joined.
+        self._room = (SEGMENT_FRAMES + 2 * CONTEXT_FRAMES) * HOP_LENGTH
+        self._signal = np.empty(_FIRST_ROOM, dtype=np.float32)
         self._filled, self._offset, self._next_frame, self._peak = 0, 0, 0, 0.0
         self._envelope: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
 
     def push(self, samples: NDArray[np.float32]) -> None:
         """Take the next canonical samples (n,)."""
         while len(samples):
-            part = samples[: len(self._signal) - self._filled]
+            part = samples[: self._room - self._filled]
+            if self._filled + len(part) > len(self._signal):
+                grown = np.empty(min(self._room, 4 * len(self._signal)), dtype=np.float32)
+                grown[: self._filled] = self._signal[: self._filled]
+                self._signal = grown
             self._signal[self._filled : self._filled + len(part)] = part
             self._filled += len(part)
             samples = samples[len(part) :]
-            if self._filled == len(self._signal) and len(samples):
+            if self._filled == self._room and len(samples):
                 # Frames within the context of the end wait for what comes after them.
                 self._segment((self._offset + self._filled) // HOP_LENGTH - CONTEXT_FRAMES, last=False)
                 kept = (self._next_frame - CONTEXT_FRAMES) * HOP_LENGTH - self._offset

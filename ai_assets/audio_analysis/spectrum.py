@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_assets.audio_analysis.tables import HOP_LENGTH, N_BINS, N_FFT, SAMPLE_RATE, SpectrumTables
+from ai_assets.audio_analysis.tables import HOP_LENGTH, N_FFT, SAMPLE_RATE, SpectrumTables
 
 BLOCK_FRAMES = 128
 FloatArray = NDArray[np.float32]
@@ -94,11 +94,9 @@ def spectrum_blocks(
             stretch = np.pad(stretch, (before, end - begin - before - len(stretch)))
         frames = np.lib.stride_tricks.sliding_window_view(stretch, N_FFT)[::HOP_LENGTH]
         block = np.multiply(frames, tables.window, out=windowed[:count])
-        parts = rfft(block, axis=1, overwrite_x=True).view(np.float64)
-        np.multiply(parts, parts, out=parts)
-        power = np.empty((count, N_BINS), dtype=np.float32)
-        np.add(parts[:, ::2], parts[:, 1::2], out=power, casting="same_kind")
-        yield SpectrumBlock(start, np.sqrt(power), power, mel_bands(power, tables))
+        magnitude = np.abs(rfft(block, axis=1, overwrite_x=True).astype(np.complex64))
+        power = magnitude * magnitude
+        yield SpectrumBlock(start, magnitude, power, mel_bands(power, tables))
 
 
 def mel_bands(power: NDArray[Any], tables: SpectrumTables) -> FloatArray:

@@ -84,7 +84,7 @@ def _proposals(tracks: list[NDArray[np.uint32]]) -> list[tuple[int, int]]:
     words, owners, places = _indexed(tracks)
     order = np.argsort(words, kind="stable")
     words, owners, places = words[order], owners[order], places[order]
-    _, first, size = np.unique(words, return_index=True, return_counts=True)
+    _, size = np.unique(words, return_counts=True)
     telling = np.repeat((size > 1) & (size <= _MOST_PLACES), size)
     words, owners, places = words[telling], owners[telling], places[telling]
     keys = []
