@@ -1,8 +1,11 @@
 """The jobs people launch, backfill and schedule. Selections only; what is made stands in the families."""
 
+from typing import Any
+
 import dagster as dg
 
 from ai_assets.partitions import AUDIO_BATCHES, EVENT_DAYS
+from resources.platform import Platform
 
 audio_batches_job = dg.define_asset_job(
     "audio_batches_job",
@@ -42,4 +45,28 @@ ingest_job = dg.define_asset_job(
     description="Read what is new in the event files.",
 )
 
-JOBS = [audio_batches_job, event_days_job, models_job, recommendations_job, content_job, ingest_job]
+
+class AnalyzeAudio(dg.Config):
+    """Which file, and which version of the classifier (`latest` = the champion)."""
+
+    audio_path: str
+    model_version: str = "latest"
+
+
+@dg.op(name="analyze_audio", description="One file through a limited worker and the champion models; stores nothing.")
+def analyze_audio_op(config: AnalyzeAudio, platform: dg.ResourceParam[Platform]) -> dict[str, Any]:
+    from ai_assets.audio_analysis.single import analyse_one
+
+    return analyse_one(platform, config.audio_path, config.model_version)
+
+
+@dg.job(
+    name="analyze_audio",
+    description="Analyse one file without adding it to the catalogue.",
+    resource_defs={"io_manager": dg.mem_io_manager},
+)
+def analyze_audio() -> None:
+    analyze_audio_op()
+
+
+JOBS: list[Any] = [audio_batches_job, event_days_job, models_job, recommendations_job, content_job, ingest_job, analyze_audio]

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import importlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ai_assets.contract.errors import PermanentError
 from ai_assets.contract.progress import Progress, listening
 from ai_assets.contract.spec import CONTRACTS
 from ai_assets.contract.trace import TRACE_TAG
 from ai_assets.data_processing.batches import AudioInbox
 from ai_assets.data_processing.event_inbox import EventInbox
 from ai_assets.data_processing.presence import Presence
-from ai_assets.home import open_instance
+from ai_assets.home import open_instance, prepare_home
 from ai_assets.partitions import AUDIO_BATCHES
 from ai_assets.planning import Item, Planner, RunPlan, event_inbox, next_run
 from resources.alerts import Alert
 from resources.platform import Platform
+from resources.settings import load_settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -151,14 +153,24 @@ class Launcher:
 
     # -- runs --------------------------------------------------------------------------------------------------
 
+    def is_audio_table(self, name: str) -> bool:
+        """Whether an asset is kept by audio batch, or is the catalogue made from those."""
+        partitioning = CONTRACTS[name].partitioning
+        return (partitioning is not None and partitioning.column == "batch") or name in ("track_identities", "tracks")
+
     def bring_up_to_date(
-        self, *, only: Iterable[str] | None = None, trace_id: str | None = None, items: Sequence[Item] | None = None
+        self,
+        *,
+        only: Iterable[str] | None = None,
+        trace_id: str | None = None,
+        items: Sequence[Item] | None = None,
+        run_id: str | None = None,
     ) -> Summary:
         """Launch runs until nothing (of the assets in `only`) wants work any more, or only what has just failed.
 
         With `items` exactly these are made, once, whether or not they are stale.
         """
-        first = str(uuid.uuid4())
+        first = run_id or str(uuid.uuid4())
         summary = Summary(first, trace_id or "")
         wanted = set(only) if only is not None else None
         tried: set[tuple[str, str, str]] = set()
@@ -236,6 +248,29 @@ class Launcher:
             )
 
 
+@contextmanager
+def launched() -> Iterator[Launcher]:
+    """A launcher over the home of the environment: what tasks use."""
+    with Launcher(prepare_home(load_settings())) as launcher:
+        yield launcher
+
+
+def run_op_job(name: str, config: Mapping[str, Any], *, run_id: str, trace_id: str) -> dict[str, Any]:
+    """Run a job of one op here and return what the op returned. Raises PermanentError with its message."""
+    with launched() as launcher:
+        job = launcher.definitions.resolve_job_def(name)
+        result = job.execute_in_process(
+            run_config={"ops": {name: {"config": dict(config)}}, **QUIET_LOGS},
+            instance=launcher.instance,
+            run_id=run_id,
+            tags={TRACE_TAG: trace_id},
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise PermanentError(failures(launcher.instance, run_id, RunPlan((name,), ()))[0].message)
+        return dict(result.output_for_node(name))
+
+
 def answer(platform: Platform, summary: Summary, taken: Taken | None, sources: Sequence[str] | None) -> dict[str, Any]:
     """What a launch did with its inputs, as `run --json` prints it."""
     return {
@@ -308,7 +343,9 @@ def failures(instance: dg.DagsterInstance, run_id: str, plan: RunPlan) -> list[F
         while error is not None and error.cause is not None:
             error = error.cause
         message = (error.message if error is not None else event.message or "").strip()
-        names = [name for name in plan.assets if CONTRACTS[name].step == event.step_key] or list(plan.assets)
+        names = [name for name in plan.assets if name in CONTRACTS and CONTRACTS[name].step == event.step_key] or list(
+            plan.assets
+        )
         found.append(
             Failure(names[0], plan.keys, message.removeprefix("dagster._core.definitions.events.Failure: "), run_id)
         )

@@ -84,6 +84,10 @@ class Planner:
                     found.append(Item(name, key, reason, digest))
         return found
 
+    def forced(self, names: Sequence[str]) -> list[Item]:
+        """Items that make unpartitioned assets anew, stale or not, in the order of the lineage."""
+        return [Item(name, "", "asked for", f"asked for {name}") for name in self.order if name in names]
+
     def select(self, assets: Sequence[str], *, first: str | None, last: str | None, everything: bool) -> list[Item]:
         """Items of a backfill: named or all partitioned assets, within a range of keys, stale ones or all.
 

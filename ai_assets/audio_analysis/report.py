@@ -16,8 +16,8 @@ from resources.blobs import write_atomically
 
 SHOWN = (
     "status", "reason", "detected_format", "duration_seconds", "sample_rate", "channels", "tempo_bpm",
-    "tempo_confidence", "tempo_alternative_bpm", "key", "key_confidence", "loudness_lufs", "loudness_range_lu", "true_peak_dbtp",
-    "onset_rate_hz", "energy_index", "danceability_index", "feature_version",
+    "tempo_confidence", "tempo_alternative_bpm", "key", "key_confidence", "loudness_lufs", "loudness_range_lu",
+    "true_peak_dbtp", "onset_rate_hz", "energy_index", "danceability_index", "feature_version",
 )  # fmt: skip
 LONGEST_SECONDS = 600
 

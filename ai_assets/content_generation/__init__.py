@@ -9,3 +9,14 @@ wiederholbar. Hier liegen die Generatoren, ihre Fakten, die Herkunftsnachweise u
 FR : Textes, pochettes et musiques créés à partir de faits validés : contrôlés, signalés comme synthétiques et
 reproductibles au bit près. On trouve ici les générateurs, leurs faits, la trace de leur origine et la relecture.
 """
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """The family's task, loaded when it is first asked for, so that plain modules stay light to import."""
+    if name == "generate_content_task":
+        from ai_assets.content_generation.tasks import generate_content_task
+
+        return generate_content_task
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

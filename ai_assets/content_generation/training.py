@@ -54,8 +54,8 @@ def fit_text(preset: str, folder: Path) -> Trained:
         params={"preset": preset, "steps": len(losses)},
         curve={"loss": losses},
         card=(
-            f"# text_generator\n\nPreset `{preset}`, {len(losses)} steps. Texts of {JUDGED_TEXTS} unseen fact sets in three "
-            f"languages without a fault: {scores.mean():.0%}. A reader sees no difference to the grammar alone at first; "
+            f"# text_generator\n\nPreset `{preset}`, {len(losses)} steps. Texts of {JUDGED_TEXTS} unseen fact sets in "
+            f"three languages without a fault: {scores.mean():.0%}. At first a reader sees no difference to the grammar; "
             "the model learns the habits of texts that editors approve.\n"
         ),
     )
@@ -84,8 +84,8 @@ def fit_covers(preset: str, folder: Path) -> Trained:
         params={"preset": preset, "steps": len(losses)},
         curve={"loss": losses},
         card=(
-            f"# cover_generator\n\nPreset `{preset}`, {len(losses)} steps of a rectified flow over the shapes of vector "
-            "scenes, trained on scenes of a procedural artist: it re-learns that artist, and can be trained on others.\n"
+            f"# cover_generator\n\nPreset `{preset}`, {len(losses)} steps of a rectified flow over the shapes of "
+            "vector scenes, trained on a procedural artist's scenes: it re-learns that artist, and can learn others.\n"
         ),
     )
 
@@ -118,7 +118,7 @@ def fit_music(scores_folder: Path, preset: str, folder: Path) -> Trained | str:
         params={"preset": preset, "steps": len(losses), "pieces": len(known)},
         curve={"loss": losses},
         card=(
-            f"# music_generator\n\nPreset `{preset}`, {len(losses)} steps on {len(known)} scores of the landing folder. Nats "
+            f"# music_generator\n\nPreset `{preset}`, {len(losses)} steps on {len(known)} scores. Nats "
             f"per note on {len(held)} pieces it has not seen: {-np.mean(scores):.2f}; n-gram on the same tokens "
             f"{ngram.nll_per_note(held):.2f}.\n"
         ),
