@@ -115,9 +115,16 @@ def _halvings(signal: NDArray[np.float32]) -> list[tuple[int, NDArray[np.float32
 
 def _frames(samples: NDArray[np.float32], begin: int, count: int, hop: int) -> NDArray[np.float32]:
     """Frames of 256 samples, a copy (count, 256), zero outside the samples."""
-    end = begin + (count - 1) * hop + CQT_FFT
-    stretch = samples[max(begin, 0) : max(end, 0)]
-    before = max(-begin, 0)
-    if before or end > len(samples):
-        stretch = np.pad(stretch, (before, end - begin - before - len(stretch)))
-    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(stretch, CQT_FFT)[::hop])
+    frames = np.empty((count, CQT_FFT), dtype=np.float32)
+    # Only the few frames at the ends need padding; the signal itself is not copied.
+    first = min(count, max(0, -(begin // hop)))
+    last = max(first, min(count, (len(samples) - CQT_FFT - begin) // hop + 1))
+    if last > first:
+        inner = samples[begin + first * hop : begin + (last - 1) * hop + CQT_FFT]
+        frames[first:last] = np.lib.stride_tricks.sliding_window_view(inner, CQT_FFT)[::hop]
+    for row in (*range(first), *range(last, count)):
+        start = begin + row * hop
+        frames[row] = 0.0
+        part = samples[max(start, 0) : max(start + CQT_FFT, 0)]
+        frames[row, max(-start, 0) : max(-start, 0) + len(part)] = part
+    return frames

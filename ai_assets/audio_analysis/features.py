@@ -359,8 +359,9 @@ def _spectral_extremes(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
     extremes = np.empty((len(magnitude), 14), dtype=np.float32)
     for band, (first, last, count) in enumerate(_CONTRAST_BANDS):
         ordered = np.sort(magnitude[:, first:last], axis=1)
-        extremes[:, band] = ordered[:, :count].mean(axis=1)
-        extremes[:, 7 + band] = ordered[:, -count:].mean(axis=1)
+        share = np.full(count, 1.0 / count, dtype=np.float32)
+        extremes[:, band] = ordered[:, :count] @ share
+        extremes[:, 7 + band] = ordered[:, -count:] @ share
     return extremes
 
 

@@ -289,10 +289,11 @@ class _SpectralPass:
             self._features.close_segment(signal, start, stop, self._offset, last=last)
         own = signal[start * HOP_LENGTH - self._offset : None if last else stop * HOP_LENGTH - self._offset]
         if len(own):
-            hops = np.arange(0, len(own), HOP_LENGTH)
-            lowest, highest = np.minimum.reduceat(own, hops), np.maximum.reduceat(own, hops)
-            self._envelope.append((lowest, highest))
-            self._peak = max(self._peak, float(highest.max()), -float(lowest.min()))
+            whole = len(own) // HOP_LENGTH * HOP_LENGTH
+            for part in (own[:whole].reshape(-1, HOP_LENGTH), own[None, whole:]):
+                if part.size:
+                    self._envelope.append((part.min(axis=1), part.max(axis=1)))
+                    self._peak = max(self._peak, float(part.max()), -float(part.min()))
         self._next_frame = stop
 
     def _waveform(self) -> Waveform | None:

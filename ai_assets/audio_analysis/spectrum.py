@@ -88,7 +88,7 @@ def spectrum_blocks(
         count = min(BLOCK_FRAMES, last_frame - start)
         begin = start * HOP_LENGTH - N_FFT // 2 - offset
         end = begin + (count - 1) * HOP_LENGTH + N_FFT
-        stretch = signal[max(begin, 0) : max(end, 0)]
+        stretch = signal[max(begin, 0) : max(end, 0)].astype(np.float64)
         if begin < 0 or end > len(signal):
             before = max(-begin, 0)
             stretch = np.pad(stretch, (before, end - begin - before - len(stretch)))
