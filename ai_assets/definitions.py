@@ -54,7 +54,7 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
     from sensors import SCHEDULES, build_sensors
 
     platform = Platform(settings or load_settings())
-    resources: Mapping[str, Any] = {**platform.resources(), **overrides}
+    resources: Mapping[str, Any] = {**platform.resources(), "memory": dg.mem_io_manager, **overrides}
     return dg.Definitions(
         assets=[*LANDING, *with_automation(family_assets())],
         resources=resources,

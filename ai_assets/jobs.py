@@ -53,18 +53,18 @@ class AnalyzeAudio(dg.Config):
     model_version: str = "latest"
 
 
-@dg.op(name="analyze_audio", description="One file through a limited worker and the champion models; stores nothing.")
+@dg.op(
+    name="analyze_audio",
+    description="One file through a limited worker and the champion models; stores nothing.",
+    out=dg.Out(io_manager_key="memory"),
+)
 def analyze_audio_op(config: AnalyzeAudio, platform: dg.ResourceParam[Platform]) -> dict[str, Any]:
     from ai_assets.audio_analysis.single import analyse_one
 
     return analyse_one(platform, config.audio_path, config.model_version)
 
 
-@dg.job(
-    name="analyze_audio",
-    description="Analyse one file without adding it to the catalogue.",
-    resource_defs={"io_manager": dg.mem_io_manager},
-)
+@dg.job(name="analyze_audio", description="Analyse one file without adding it to the catalogue.")
 def analyze_audio() -> None:
     analyze_audio_op()
 
