@@ -184,12 +184,24 @@ class Launcher:
             ]
             plan = next_run(left, self.planner.order, self.register_batches())
             if plan is None:
+                self._follow(summary)
                 return summary
             chosen = [item for item in left if item.asset in plan.assets and (not plan.keys or item.key in plan.keys)]
             tried |= {(item.asset, item.key, item.digest) for item in chosen}
             if self._on_run is not None:
                 self._on_run(plan, chosen)
             self._launch(plan, summary)
+
+    def _follow(self, summary: Summary) -> None:
+        """Bring the audit log and the traces up to date with what the event log now says."""
+        from resources.audit_follower import follow_materializations
+        from resources.tracing_replay import replay_run
+
+        if summary.runs:
+            follow_materializations(self.instance, self.platform.audit)
+        for done in summary.runs:
+            replay_run(self.instance, done.run_id, self.platform.tracing)
+        self.platform.tracing.flush()
 
     def _launch(self, plan: RunPlan, summary: Summary) -> None:
         """One run; a range that fails is halved until the bad partitions stand alone, so that they hold up no other."""

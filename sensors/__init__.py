@@ -1,14 +1,14 @@
 """When something is made: sensors and schedules, all switched on explicitly. What is made stands in `ai_assets`."""
 
+import dagster as dg
+
+from resources.settings import Settings
+from sensors.followers import follower_sensors
 from sensors.inputs import input_sensors
 from sensors.schedules import SCHEDULES
 from sensors.upkeep import upkeep_sensors
 
 __all__ = ["SCHEDULES", "build_sensors"]
-
-import dagster as dg
-
-from resources.settings import Settings
 
 
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -20,4 +20,5 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         minimum_interval_seconds=settings.sensor_seconds,
         description="Rebuilds tables whose inputs have changed; never trains a model.",
     )
-    return [*input_sensors(settings.sensor_seconds), *upkeep_sensors(settings.sensor_seconds), automation]
+    seconds = settings.sensor_seconds
+    return [*input_sensors(seconds), *upkeep_sensors(seconds), *follower_sensors(seconds), automation]

@@ -1,0 +1,46 @@
+"""What follows the event log: the audit log, the traces of finished runs, and the delivery of alerts."""
+
+import dagster as dg
+
+from resources.alerts import LogSender, Sender, WebhookSender
+from resources.audit_follower import follow_materializations
+from resources.platform import Platform
+from resources.tracing_replay import replay_run
+
+RUNNING = dg.DefaultSensorStatus.RUNNING
+FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+RUNS_PER_TICK = 50
+
+
+def follower_sensors(seconds: int) -> list[dg.SensorDefinition]:
+    """The sensors of this module."""
+
+    @dg.sensor(minimum_interval_seconds=max(seconds, 15), default_status=RUNNING, target=dg.AssetSelection.all())
+    def followers(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
+        """Writes the audit log and the traces from the event log, and delivers alerts. Launches nothing."""
+        recorded = follow_materializations(context.instance, platform.audit)
+        after = float(context.cursor or 0.0)
+        newest = after
+        records = context.instance.get_run_records(
+            dg.RunsFilter(statuses=FINISHED), limit=RUNS_PER_TICK, order_by="update_timestamp", ascending=False
+        )
+        for record in records:
+            updated = record.update_timestamp.timestamp()
+            if updated > after:
+                replay_run(context.instance, record.dagster_run.run_id, platform.tracing)
+                newest = max(newest, updated)
+        platform.tracing.flush()
+        sent = platform.alerts.deliver(alert_sender(platform))
+        return dg.SensorResult(
+            cursor=str(newest), skip_reason=dg.SkipReason(f"{recorded} audit records, {sent} alerts delivered")
+        )
+
+    return [followers]
+
+
+def alert_sender(platform: Platform) -> Sender:
+    """The configured receiver of alerts; the log where none is configured."""
+    url, key = platform.settings.alert_webhook_url, platform.settings.alert_webhook_key
+    if url is None:
+        return LogSender()
+    return WebhookSender(url.get_secret_value(), key.get_secret_value() if key is not None else "")
