@@ -69,4 +69,34 @@ def analyze_audio() -> None:
     analyze_audio_op()
 
 
-JOBS: list[Any] = [audio_batches_job, event_days_job, models_job, recommendations_job, content_job, ingest_job, analyze_audio]
+class GenerateContent(dg.Config):
+    """What to generate: `text`, `cover` or `music`, from facts as JSON, in a language."""
+
+    modality: str
+    facts: str
+    lang: str = "en"
+
+
+@dg.op(name="generate_content", description="One item from facts by the champion.", out=dg.Out(io_manager_key="memory"))
+def generate_content_op(config: GenerateContent, platform: dg.ResourceParam[Platform]) -> dict[str, Any]:
+    from ai_assets.content_generation.on_demand import generate_items, read_facts
+
+    out = platform.home.root / "generated"
+    return generate_items(platform, config.modality, read_facts(config.facts), lang=config.lang, out=out)[0]
+
+
+@dg.job(name="generate_content", description="Generate one item on demand, from given facts.")
+def generate_content() -> None:
+    generate_content_op()
+
+
+JOBS: list[Any] = [
+    audio_batches_job,
+    event_days_job,
+    models_job,
+    recommendations_job,
+    content_job,
+    ingest_job,
+    analyze_audio,
+    generate_content,
+]

@@ -31,10 +31,10 @@ def cover_rows(
     items = generator.sample([subject.facts for subject in subjects], seeds=seeds)
     made, pictures = [], []
     for subject, name, seed, item in zip(subjects, ids, seeds, items, strict=True):
-        png = item.draw(COVER_PIXELS)
-        pictures.append(png)
-        files = {"svg": papers.blobs.put(item.svg.encode(), ".svg"), "png": papers.blobs.put(png, ".png")}
-        made.append((subject, name, seed, item.svg, item.checks, files))
+        master, contents = media_files("cover", item)
+        pictures.append(contents["png"][0])
+        files = {kind: papers.blobs.put(data, suffix) for kind, (data, suffix) in contents.items()}
+        made.append((subject, name, seed, master, item.checks, files))
     return _rows("cover", made, generator.version, papers, ("numpy", "torch", "skia-python")), pictures
 
 
@@ -47,14 +47,19 @@ def music_rows(
     items = generator.sample([subject.facts for subject in subjects], seeds=seeds)
     made = []
     for subject, name, seed, item in zip(subjects, ids, seeds, items, strict=True):
-        files = {
-            "midi": papers.blobs.put(item.midi, ".mid"),
-            "audio": papers.blobs.put(flac(item.audio(AUDIO_RATE)), ".flac"),
-            "picture": papers.blobs.put(item.picture(), ".png"),
-        }
-        made.append((subject, name, seed, item.midi, item.checks, files))
+        master, contents = media_files("music", item)
+        files = {kind: papers.blobs.put(data, suffix) for kind, (data, suffix) in contents.items()}
+        made.append((subject, name, seed, master, item.checks, files))
     picture = items[0].picture() if items else None
     return _rows("music", made, generator.version, papers, ("numpy", "torch", "mido")), picture
+
+
+def media_files(modality: str, item: Any) -> tuple[str | bytes, dict[str, tuple[bytes, str]]]:
+    """The master of an item and its files: kind -> (bytes, suffix)."""
+    if modality == "cover":
+        return item.svg, {"svg": (item.svg.encode(), ".svg"), "png": (item.draw(COVER_PIXELS), ".png")}
+    audio = flac(item.audio(AUDIO_RATE))
+    return item.midi, {"midi": (item.midi, ".mid"), "audio": (audio, ".flac"), "picture": (item.picture(), ".png")}
 
 
 def flac(samples: np.ndarray) -> bytes:

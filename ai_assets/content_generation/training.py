@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,3 +124,14 @@ def fit_music(scores_folder: Path, preset: str, folder: Path) -> Trained | str:
             f"{ngram.nll_per_note(held):.2f}.\n"
         ),
     )
+
+
+def load_generator(modality: str, folder: Path) -> Any:
+    """The generator of covers or music in a model folder."""
+    if modality == "cover":
+        from ai_assets.content_generation.covers import CoverGenerator
+
+        return CoverGenerator.load(folder)
+    from ai_assets.content_generation.music import MusicGenerator
+
+    return MusicGenerator.load(folder)
