@@ -181,7 +181,14 @@ class FeatureFamily:
             self._first_chroma(signal, first_frame, last_frame, offset)
         if not last:
             # A segment that is not the last is twenty minutes long: a hundredth of a decibel is enough from there on.
-            self._mel = [np.rint(each / _DECIBEL_STEP).astype(np.int16) for each in self._mel]
+            coarse = [each for each in self._mel if each.dtype == np.int16]
+            fine = [each for each in self._mel if each.dtype != np.int16]
+            rounded = np.empty((sum(map(len, fine)), N_MELS), dtype=np.int16)
+            for at, each in zip(itertools.accumulate(map(len, fine), initial=0), fine, strict=False):
+                rounded[at : at + len(each)] = np.rint(each / np.float32(_DECIBEL_STEP))
+            self._mel = [*coarse, rounded]
+            # One array per segment instead of hundreds: small ones would leave holes in the memory.
+            self._series = {name: [np.concatenate(parts)] for name, parts in self._series.items()}
 
     def _first_chroma(self, signal: NDArray[np.float32], first_frame: int, last_frame: int, offset: int) -> None:
         assert self._tunings is not None

@@ -18,6 +18,7 @@ from ai_assets.audio_analysis.tables import N_BINS, N_FFT, SAMPLE_RATE
 LOWEST_HZ, HIGHEST_HZ, BANDS = 300.0, 2000.0, 33
 SMOOTHING_FRAMES = 8
 DIFFERENCE_FRAMES = 4
+_REACH = SMOOTHING_FRAMES + DIFFERENCE_FRAMES
 
 
 def band_weights() -> NDArray[np.float32]:
@@ -40,24 +41,26 @@ class FingerprintFamily:
         used = np.flatnonzero(weights.any(axis=1))
         self._bins = slice(int(used[0]), int(used[-1]) + 1)
         self._weights = weights[self._bins]
-        self._energy: list[NDArray[np.float32]] = []
+        self._tail = np.zeros((0, BANDS), dtype=np.float32)
+        self._words: list[NDArray[np.uint32]] = []
 
     def push(self, block: SpectrumBlock) -> None:
         """Take the next spectrum block."""
-        self._energy.append(block.power[:, self._bins] @ self._weights)
+        energy = np.concatenate([self._tail, block.power[:, self._bins] @ self._weights])
+        self._words.append(sub_fingerprints(energy))
+        self._tail = energy[-(_REACH - 1) :].copy()
 
     def finish(self) -> bytes:
-        """Little-endian uint32 words, one per frame; empty under half a second."""
-        energy = np.concatenate(self._energy) if self._energy else np.zeros((0, BANDS), dtype=np.float32)
-        return sub_fingerprints(energy).astype("<u4").tobytes()
+        """Little-endian uint32 words, one per frame but the first eleven; empty under twelve frames."""
+        return b"".join(words.astype("<u4").tobytes() for words in self._words)
 
 
 def sub_fingerprints(energy: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Words (frames - 11,) from band energies (frames, 33); a frame of digital silence gives 0."""
-    if len(energy) <= SMOOTHING_FRAMES + DIFFERENCE_FRAMES:
+    """Words (frames - 11,) from band energies (frames, 33); digital silence gives 0."""
+    if len(energy) < _REACH:
         return np.zeros(0, dtype=np.uint32)
-    running = np.concatenate([np.zeros((1, BANDS)), np.cumsum(energy, axis=0, dtype=np.float64)])
-    smooth = running[SMOOTHING_FRAMES:] - running[:-SMOOTHING_FRAMES]
+    windows = np.lib.stride_tricks.sliding_window_view(energy, SMOOTHING_FRAMES, axis=0)
+    smooth = windows.sum(axis=2, dtype=np.float64)
     slope = smooth[:, :-1] - smooth[:, 1:]
     bits = slope[DIFFERENCE_FRAMES:] > slope[:-DIFFERENCE_FRAMES]
     return np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)

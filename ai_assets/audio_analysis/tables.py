@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -151,7 +152,7 @@ def _load(path: Path) -> TuningTables | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             chroma, cqt = stored["chroma"], stored["cqt"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # absent or damaged: it is computed again
     if chroma.shape != (12, N_BINS) or cqt.shape != (CQT_FFT, 2 * BINS_PER_OCTAVE):
         return None

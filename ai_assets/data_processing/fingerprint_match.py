@@ -10,6 +10,7 @@ place found; two fingerprints with fewer than 35 % wrong bits are the same recor
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ _SHARE_INDEXED = 4
 # Of recordings under half a minute every word is kept: they have few.
 _INDEXED_WHOLE = 1300
 _VOTES = 2
+# Recordings under seven seconds have few words: one in common is reason enough to compare them.
+_SHORT = 300
+_MOST_SHORT = 200
 
 
 def best_offset_error(a: bytes, b: bytes) -> float:
@@ -59,7 +63,8 @@ def match_candidates(fingerprints: Mapping[str, bytes], *, max_error: float = MA
     with the number of tracks, not with the number of pairs.
     """
     names = sorted(fingerprints)
-    pairs = _proposals([_words(fingerprints[name]) for name in names])
+    words = [_words(fingerprints[name]) for name in names]
+    pairs = sorted({*_proposals(words), *_short_pairs(words)})
     return [
         (names[i], names[j])
         for i, j in pairs
@@ -80,7 +85,7 @@ def _signs(words: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 
 def _proposals(tracks: list[NDArray[np.uint32]]) -> list[tuple[int, int]]:
-    """Pairs of track numbers that share at least two words at the same shift."""
+    """Pairs of track numbers that share at least two words at the same shift (one, if either is short)."""
     words, owners, places = _indexed(tracks)
     order = np.argsort(words, kind="stable")
     words, owners, places = words[order], owners[order], places[order]
@@ -99,7 +104,16 @@ def _proposals(tracks: list[NDArray[np.uint32]]) -> list[tuple[int, int]]:
     if not keys:
         return []
     found, votes = np.unique(np.concatenate(keys), axis=0, return_counts=True)
-    return [divmod(int(pair), len(tracks)) for pair in np.unique(found[votes >= _VOTES, 0])]
+    short = np.array([len(track) < _SHORT for track in tracks])
+    first, second = np.divmod(found[:, 0], len(tracks))
+    enough = (votes >= _VOTES) | short[first] | short[second]
+    return [divmod(int(pair), len(tracks)) for pair in np.unique(found[enough, 0])]
+
+
+def _short_pairs(tracks: list[NDArray[np.uint32]]) -> list[tuple[int, int]]:
+    """All pairs of short recordings, unless there are too many: after re-encoding they may have no word in common."""
+    short = [number for number, track in enumerate(tracks) if SHORTEST_OVERLAP <= len(track) < _SHORT]
+    return list(combinations(short, 2)) if len(short) <= _MOST_SHORT else []
 
 
 def _indexed(tracks: list[NDArray[np.uint32]]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
