@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,8 +26,8 @@ from filelock import FileLock, Timeout
 
 from ai_assets.serving.descendants import MARK_VARIABLE, end_marked
 from ai_assets.serving.interrupted import close_interrupted_runs
-from resources.guard.identity import login_token, tokens_of
-from resources.guard.roles import Role
+from ai_assets.serving.readiness import answers, free_port, load_error
+from resources.guard.identity import tokens_of
 from resources.mlflow_tracking import SAFE_ENVIRONMENT, prepare, tracking_uri
 from resources.platform import Platform
 
@@ -82,9 +81,7 @@ class Supervisor:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            self.say(
-                f"error: the UI of {self.platform.home.root} is already running; stop it first, or use its address"
-            )
+            self.say(f"error: the UI of {self.platform.home.root} is already running; stop it first or use it")
             return 1
         try:
             self.start()
@@ -101,22 +98,28 @@ class Supervisor:
     def start(self) -> None:
         """Start the processes in order, each once the one before answers; prints one line per URL."""
         home, settings = self.platform.home, self.platform.settings
+        self._end_predecessor()
         self._close_interrupted()
         prepare(home.mlflow)
         self._private = Path(tempfile.mkdtemp(prefix="ai-assets-ui-"))
         self._start_guardian()
         workspace = self._start_code_server()
-        mlflow_port = self._start_mlflow(free_port(settings.mlflow_port))
-        self._wait("code server", lambda: _answers(self._code_socket))
+        mlflow_port = self._start_mlflow(_port(settings.mlflow_port))
+        self._wait("code server", lambda: answers(self._code_socket))
         self._spawn("daemon", ["dagster._daemon", "run", "-w", str(workspace)])
-        ui_port = free_port(settings.ui_port, besides=mlflow_port)
+        ui_port = _port(settings.ui_port, besides=mlflow_port)
         self._spawn("dagster ui", ["ai_assets.cli", "serve-ui", "--port", str(ui_port), "--workspace", str(workspace)])
-        self._wait("dagster ui", lambda: _answers(ui_port))
-        self.say(f"Dagster UI   {self._login_address(ui_port)}")
-        self._wait("mlflow ui", lambda: _answers(mlflow_port))
+        self._wait("dagster ui", lambda: answers(ui_port))
+        token = self._token()
+        self.say(f"Dagster UI   http://127.0.0.1:{ui_port}/login?token={token}")
+        self._wait("mlflow ui", lambda: answers(mlflow_port))
         self.say(f"MLflow UI    http://127.0.0.1:{mlflow_port}")
         self.say(f"drop audio   {home.landing_audio}")
         self.say(f"drop events  {home.landing_events}")
+        fault = load_error(ui_port, token)
+        if fault:
+            log = home.logs / "code-server.log"
+            self.say(f"error: the definitions could not be loaded: {fault} (see {log}; repair, then Reload in the UI)")
         self.say("Ctrl-C ends everything.")
 
     def stop(self) -> None:
@@ -155,10 +158,10 @@ class Supervisor:
         if child.process.poll() is not None:
             raise StartFailed(f"the {child.name} ended with status {child.process.returncode}; see {child.log}")
 
-    def _login_address(self, port: int) -> str:
+    def _token(self) -> str:
+        """The token of the printed address: an admin's, else the strongest there is."""
         tokens = tokens_of(self.platform.settings.ui_tokens, self.platform.home.secrets)
-        token = login_token(tokens) or login_token(tokens, (Role.OPERATOR,)) or login_token(tokens, (Role.VIEWER,))
-        return f"http://127.0.0.1:{port}/login?token={token}"
+        return max(tokens, key=lambda token: tokens[token])
 
     def _close_interrupted(self) -> None:
         closed = close_interrupted_runs(self.platform)
@@ -188,6 +191,13 @@ class Supervisor:
         address = ["--host", "127.0.0.1", "--port", str(port)]
         self._spawn("mlflow ui", ["mlflow", "server", *address, "--workers", "1", *stores])
         return port
+
+    def _end_predecessor(self) -> None:
+        """End what a supervisor of this home that was killed may just have left; from now on it is known by our mark."""
+        file = self.platform.home.locks / "ui.mark"
+        if file.exists():
+            end_marked(file.read_text(), seconds=STOP_SECONDS)
+        file.write_text(self.mark)
 
     def _start_guardian(self) -> None:
         self._guardian = subprocess.Popen(
@@ -242,29 +252,11 @@ def child_environment(platform: Platform) -> Mapping[str, str]:
     }
 
 
-def free_port(wanted: int, *, besides: int = 0) -> int:
-    """`wanted`, or the next port above it that nobody listens on.
-
-    Raises StartFailed when the next hundred are taken.
-    """
-    for port in range(wanted, min(wanted + 100, 65536)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                if port != besides:
-                    return port
-    raise StartFailed(f"no free port from {wanted} on; set AI_ASSETS_UI_PORT or AI_ASSETS_MLFLOW_PORT")
-
-
-def _answers(place: int | Path) -> bool:
-    """Whether somebody listens on this local port or socket."""
-    kind, address = (socket.AF_INET, ("127.0.0.1", place)) if isinstance(place, int) else (socket.AF_UNIX, str(place))
-    with socket.socket(kind) as probe, contextlib.suppress(OSError):
-        probe.settimeout(0.5)
-        probe.connect(address)
-        return True
-    return False
+def _port(wanted: int, *, besides: int = 0) -> int:
+    found = free_port(wanted, besides=besides)
+    if found is None:
+        raise StartFailed(f"no free port from {wanted} on; set AI_ASSETS_UI_PORT or AI_ASSETS_MLFLOW_PORT")
+    return found
 
 
 def _die_with_parent() -> None:

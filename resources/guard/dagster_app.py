@@ -88,7 +88,9 @@ def serve(instance: DagsterInstance, target: WorkspaceLoadTarget, rules: Rules, 
         host, port: where to listen. Raises SystemExit when the port cannot be had.
     """
     import uvicorn
+    from dagster._core.nux import set_nux_seen
 
+    set_nux_seen()  # type: ignore[no-untyped-call]  # else Dagster greets everybody with a newsletter's form
     instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
     with RoleWorkspace(instance, target, version=__version__) as workspace:
         # proxy_headers: uvicorn would believe a local client's X-Forwarded-For; access_log: it would keep ?token=….

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,9 +125,3 @@ def kept_secret(path: Path) -> str:
     if not text:
         raise ValueError(f"{path} is empty; delete it and start again, a new secret is made then")
     return text
-
-
-def login_token(tokens: Mapping[str, Role], allowed: Iterable[Role] = (Role.ADMIN,)) -> str | None:
-    """The token for the printed address: the first one with an allowed role."""
-    wanted = set(allowed)
-    return next((token for token, role in tokens.items() if role in wanted), None)
