@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -92,7 +93,5 @@ class Corpus:
 
 def run_codes(score: Score) -> np.ndarray:
     """One number for each note but the first: its interval from the note before and its length."""
-    pairs = [(b.pitch - a.pitch, b.length) for a, b in zip(score.notes, score.notes[1:], strict=False)]
+    pairs = [(b.pitch - a.pitch, b.length) for a, b in pairwise(score.notes)]
     return np.array([(interval + 128) * 1024 + min(length, 1023) for interval, length in pairs], dtype=np.int64)
-
-

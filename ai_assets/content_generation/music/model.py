@@ -27,7 +27,7 @@ class ScoreModel(Llama):
     """``weights`` by name, and the computation on them."""
 
     def hidden_at(self, numbers: Tensor, places: Tensor, cache: Cache | None = None, start: int = 0) -> Tensor:
-        """The last layer's normed output [batch, length, width] for tokens [batch, length] at places [3, batch, length].
+        """The last layer's normed output [batch, length, width]: tokens [batch, length], places [3, batch, length].
 
         ``cache`` keeps keys and values between calls; ``start`` is then the first position.
         """
@@ -44,9 +44,10 @@ class ScoreModel(Llama):
             x = x + self._attention(name + "self_attn.", normed, turn, cache[layer] if cache else None, start)
             normed = _norm(x, weights[name + "post_attention_layernorm.weight"])
             inner = functional.silu(normed @ weights[name + "mlp.gate_proj.weight"].T)
-            x = x + (inner * (normed @ weights[name + "mlp.up_proj.weight"].T)) @ weights[
-                name + "mlp.down_proj.weight"
-            ].T
+            x = (
+                x
+                + (inner * (normed @ weights[name + "mlp.up_proj.weight"].T)) @ weights[name + "mlp.down_proj.weight"].T
+            )
         return _norm(x, weights["model.norm.weight"])
 
     def double(self) -> ScoreModel:

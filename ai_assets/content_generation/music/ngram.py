@@ -15,7 +15,7 @@ ORDER = 4
 class NGram:
     """Counts of every context up to ``order - 1`` tokens, and probabilities from them."""
 
-    def __init__(self, rows: Iterable[Sequence[int]], tokens: int, *, order: int = ORDER) -> None:
+    def __init__(self, rows: Iterable[Sequence[int] | np.ndarray], tokens: int, *, order: int = ORDER) -> None:
         self.order, self.tokens = order, tokens
         self.counts: list[dict[tuple[int, ...], dict[int, int]]] = [{} for _ in range(order)]
         for row in rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def without_duplicates(scores: Iterable[Score], *, notes: int = 30) -> list[Scor
     kept = []
     for score in scores:
         first = score.notes[: notes + 1]
-        opening = tuple((b.pitch - a.pitch, a.length) for a, b in zip(first, first[1:], strict=False))
+        opening = tuple((b.pitch - a.pitch, a.length) for a, b in pairwise(first))
         if opening not in seen:
             seen.add(opening)
             kept.append(score)
@@ -163,6 +164,8 @@ def make_score(
 ) -> Score:
     """A score from times in quarter notes (start, end, pitch), put on the grid, one voice (the highest note) kept.
 
+    Empty bars before the first note are left out.
+
     ``key`` (tonic, mode) is estimated from the melody when None. Raises ``ScoreError`` for too few notes or an
     unusable meter.
     """
@@ -170,7 +173,10 @@ def make_score(
     if bar != int(bar) or not TICKS_PER_QUARTER <= bar <= _LONGEST_BAR:
         raise ScoreError(f"the meter {meter[0]}/{meter[1]} is not one that is used (bars of 1 to 8 quarters)")
     highest: dict[int, tuple[int, int]] = {}
-    for start, end, pitch in notes:
+    opening = (
+        int(min((start for start, _, _ in notes), default=0.0) * TICKS_PER_QUARTER // bar * bar) / TICKS_PER_QUARTER
+    )
+    for start, end, pitch in ((start - opening, end - opening, pitch) for start, end, pitch in notes):
         tick, stop = round(start * TICKS_PER_QUARTER), round(end * TICKS_PER_QUARTER)
         if stop > tick and highest.get(tick, (0, 0))[0] < pitch:
             highest[tick] = (pitch, stop)
@@ -183,7 +189,8 @@ def make_score(
     if len(melody) < LEAST_NOTES:
         raise ScoreError(f"the melody has {len(melody)} notes, at least {LEAST_NOTES} are needed")
     symbols: list[ScoreChord] = []
-    for tick, symbol in sorted({round(at * TICKS_PER_QUARTER): symbol for at, symbol in chords}.items()):
+    placed = {max(0, round((at - opening) * TICKS_PER_QUARTER)): symbol for at, symbol in sorted(chords, key=_first)}
+    for tick, symbol in sorted(placed.items()):
         if not symbols or symbols[-1].symbol != symbol:
             symbols.append(ScoreChord(tick, symbol))
     score = Score(name, melody, tuple(symbols), meter, 0, "major")
@@ -191,6 +198,10 @@ def make_score(
         best = int(key_scores(score.pitch_class_weights()).argmax())
         key = (best % 12, "minor" if best >= 12 else "major")
     return replace(score, tonic=key[0], mode=key[1])
+
+
+def _first(entry: tuple[float, ChordSymbol]) -> float:
+    return entry[0]
 
 
 def _written_length(played: int, available: int) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def _bars(score: Score) -> list[list[str]]:
 
 def _pieces(start: int, stop: int, cuts: set[int], first: str, later: str) -> list[tuple[int, int, str]]:
     edges = [start, *sorted(cut for cut in cuts if start < cut < stop), stop]
-    return [(a, b, first if a == start else later) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(a, b, first if a == start else later) for a, b in pairwise(edges)]
 
 
 def expand(tokens: Sequence[str]) -> list[list[str]]:
@@ -220,7 +221,8 @@ class Automaton:
         self.count, self.bar, self.since, self.size = 0, -1, 0, 0
         self.mode, self.had_chord, self.pitch, self.sounding, self.done = "", False, -1, False, False
         self.kinds = ("mode", "style", "density", "meter")
-        self.bar_sizes: list[bool] = []
+        self.in_bar = 0
+        self._ends: list[tuple[bool, int]] = []
 
     def allowed(self) -> np.ndarray:
         """Mask [vocabulary] of the tokens that may follow; at least one is set."""
@@ -286,18 +288,23 @@ class Automaton:
         elif number == words.end:
             self.done = True
         elif number == words.bar:
-            self.bar, self.since, self.had_chord = self.bar + 1, 0, False
+            self.bar, self.since, self.had_chord, self.in_bar = self.bar + 1, 0, False, 0
+            self._ends.append((self.sounding, self.pitch))
         elif words.copies[number]:
             self.bar, self.since = self.bar + 1, self.size
+            self.sounding, self.pitch = self._ends[-int(words.copies[number])]
+            self._ends.append((self.sounding, self.pitch))
         elif words.chords[number]:
             self.had_chord = True
         else:
             self.since += int(words.lengths[number])
             self.had_chord = False
+            self.in_bar += 1
             if words.pitches[number] >= 0:
                 self.pitch, self.sounding = int(words.pitches[number]), True
             elif words.rests[number]:
                 self.sounding = False
+            self._ends[-1] = (self.sounding, self.pitch)
 
     def place(self) -> tuple[int, int, int]:
         """The place of the token taken last, as ``Vocabulary.places`` numbers it."""
