@@ -22,7 +22,7 @@ _DEFAULT_ENERGY = 0.5
 
 @dataclass(frozen=True)
 class Plan:
-    """Header values ``wanted`` (None: the model chooses), tonic (pitch class), quarter notes a minute, genre, energy."""
+    """``wanted`` header values (None: the model chooses), tonic (pitch class), quarters a minute, genre, energy."""
 
     wanted: dict[str, str | None]
     tonic: int

@@ -58,11 +58,16 @@ PRESETS: dict[str, Preset] = {
 
 
 def fit_preset(
-    scores: Sequence[Score], preset: str = "full", *, seed: int = 0, progress: Progress | None = None
+    scores: Sequence[Score],
+    preset: str = "full",
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    few_scores: int = FEW_SCORES,
 ) -> MusicGenerator:
     """Train with a preset on ``scores`` (duplicates are left out).
 
-    Under ``FEW_SCORES`` scores, or with ``tiny``, the n-gram is fitted instead of the transformer; the generator's
+    Under ``few_scores`` scores, or with ``tiny``, the n-gram is fitted instead of the transformer; the generator's
     ``decoder`` says which. Raises ``TooFewScores`` under ``LEAST_SCORES`` and ``ValueError`` for an unknown preset.
     """
     if preset not in PRESETS:
@@ -70,12 +75,12 @@ def fit_preset(
     kept = without_duplicates(scores)
     if len(kept) < LEAST_SCORES:
         raise TooFewScores(f"{len(kept)} usable scores without duplicates, at least {LEAST_SCORES} are needed")
-    steps = PRESETS[preset].steps if len(kept) >= FEW_SCORES else 0
+    steps = PRESETS[preset].steps if len(kept) >= few_scores else 0
     corpus = Corpus.of(kept)
     card: dict[str, Any] = {"preset": preset, "steps": steps, "seed": seed, "scores": len(kept)}
     card["data_sha256"] = corpus.digest()
     if steps == 0:
-        reason = f"preset {preset}" if len(kept) >= FEW_SCORES else f"fewer than {FEW_SCORES} scores"
+        reason = f"preset {preset}" if len(kept) >= few_scores else f"fewer than {few_scores} scores"
         card["decoder_reason"] = f"n-gram instead of the transformer: {reason}"
         return MusicGenerator(NGram(corpus.rows, len(corpus.words)), corpus, card=card)
     model, loss = fit(corpus, kept, steps=steps, size=PRESETS[preset].size, seed=seed, progress=progress)
