@@ -20,9 +20,9 @@ def play_strength(seconds: pd.Series, skipped: pd.Series, liked: pd.Series) -> n
     counts a fifth of that; a like adds a half; a dislike counts nothing at all.
     """
     played = np.minimum(seconds.fillna(FULL_PLAY_SECONDS).to_numpy(float) / FULL_PLAY_SECONDS, 1.0)
-    strength = played * np.where(skipped.fillna(False).to_numpy(bool), 0.2, 1.0)
-    strength = strength + 0.5 * liked.fillna(False).to_numpy(bool)
-    return np.where((~liked.fillna(True).to_numpy(bool)), 0.0, strength)
+    strength = played * np.where(skipped.astype("boolean").fillna(False).to_numpy(bool), 0.2, 1.0)
+    strength = strength + 0.5 * liked.astype("boolean").fillna(False).to_numpy(bool)
+    return np.where((~liked.astype("boolean").fillna(True).to_numpy(bool)), 0.0, strength)
 
 
 def session_numbers(events: pd.DataFrame) -> pd.Series:
@@ -41,7 +41,7 @@ def daily_interactions(events: pd.DataFrame) -> pd.DataFrame:
     rows = events.assign(
         strength=play_strength(events["seconds_played"], events["skipped"], events["liked"]),
         session=session_numbers(events),
-        skip=events["skipped"].fillna(False).astype(bool),
+        skip=events["skipped"].astype("boolean").fillna(False).astype(bool),
     ).sort_values("played_at", kind="stable")
     grouped = rows.groupby(["day", "listener", "track"], sort=True)
     frame = grouped.agg(
