@@ -1,20 +1,13 @@
-"""Covers as vector scenes: drawn by a flow over shapes, with the procedural artist as teacher and baseline."""
+"""Cover images: vector scenes from facts, drawn at any size, lettered, checked and marked as synthetic.
 
-from typing import Any
+Here belong the scene's tokens, the procedural artist that teaches, the rectified-flow model that learns, and the
+drawing. Facts, provenance and review are shared with texts and music and live one level up.
+"""
 
-_PLACES = {
-    "CoverGenerator": "cover",
-    "CoverItem": "cover",
-    "ProceduralArtist": "cover",
-    "contact_sheet": "drawing",
-    "fit_preset": "flow",
-}
+from __future__ import annotations
 
+from ai_assets.content_generation.covers.generator import CoverGenerator, CoverItem, ProceduralArtist
+from ai_assets.content_generation.covers.marking import contact_sheet, thumbnail
+from ai_assets.content_generation.covers.training import fit, fit_preset
 
-def __getattr__(name: str) -> Any:
-    """The public names, loaded when they are first asked for."""
-    import importlib
-
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+__all__ = ["CoverGenerator", "CoverItem", "ProceduralArtist", "contact_sheet", "fit", "fit_preset", "thumbnail"]
