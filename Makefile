@@ -16,7 +16,7 @@ setup: $(VENV)/.installed  ## make .venv and install the pinned dependencies
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# annoy is compiled here; without these flags its build is tied to this machine's CPU (-march=native).
-	ANNOY_COMPILER_ARGS=$$($(BIN)/python resources/annoy_flags.py) \
+	ANNOY_COMPILER_ARGS=$$($(BIN)/python -P resources/annoy_flags.py) \
 	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 

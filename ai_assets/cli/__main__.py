@@ -1,4 +1,4 @@
-"""`python -m ai_assets.cli`: the same as `ai-assets`, with the interpreter at hand."""
+"""`python -m ai_assets.cli`: the same as `ai-assets`."""
 
 from ai_assets.cli import main
 
