@@ -30,6 +30,7 @@ def music(
     *,
     preset: str = "full",
     seed: int = 0,
+    count: int = TUNES,
     progress: Callable[[int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Fit both models to the scores of `train`, score them on `test`, and sample tunes from the transformer.
@@ -37,13 +38,14 @@ def music(
     Parameters
     ----------
     train, test : folders of MIDI or MusicXML, or the JSON form of `score_files`. preset : `full` or `demo`.
+    count : tunes that are sampled.
     progress : called with step and loss of the transformer.
 
     Returns
     -------
     {"models": {"ngram": {"nll_per_note"}, "transformer": {"nll_per_note", "bars_complete", "key_agreement",
     "repeated_bars", "longest_copied_run", ...}}, "pieces", "unit", "left_out"}. Duplicates of an earlier score, and
-    scores of `train` that open like one of `test`, do not count. Tunes: 64 of 16 bars, half in major and half in
+    scores of `train` that open like one of `test`, do not count. Tunes: `count` of 16 bars, half in major and half in
     minor, best of four ranked with Krumhansl's profiles; `key_agreement` is told with Temperley's.
 
     Raises
@@ -59,9 +61,13 @@ def music(
     fitted, judged = apart(known.scores, wanted.scores)
     generator = fit_preset(fitted, preset, seed=seed, progress=progress, few_scores=0)
     ngram = NGramGenerator.fit(fitted)
+    sampled = tune_figures(tunes(generator, count=count))
     models = {
         "ngram": {"nll_per_note": round(ngram.nll_per_note(judged), 4)},
-        "transformer": {"nll_per_note": round(generator.nll_per_note(judged), 4), **tune_figures(tunes(generator))},
+        "transformer": {
+            "nll_per_note": round(generator.nll_per_note(judged), 4),
+            **sampled,
+        },
     }
     return {
         "models": models,

@@ -1,4 +1,4 @@
-"""Full bars of the music generator: `python tests/benchmarks/bench_music.py [full|demo|tiny]` prints and writes a table.
+"""Full bars of the music generator: `python tests/benchmarks/bench_music.py [full|demo|tiny]` writes the tables.
 
 Protocol: Nottingham tunes in one key and one meter, duplicates by their first 30 notes removed, split by the CRC-32 of
 the title modulo 10 (0-7 train, 8 valid, 9 test); 64 tunes of 16 bars, seeds 1000 to 1063, half major and half minor,
@@ -95,10 +95,11 @@ def main(presets: list[str]) -> None:
         nll = f"{generator.nll_per_note(valid):.3f} | {generator.nll_per_note(test):.3f}"
         fitted.append(f"| `{preset}` ({generator.decoder}, {generator.card['steps']} steps) | {seconds:.0f} | {nll} |")
         rows.append(tune_row(f"`{preset}`", generator))
+        print(fitted[-1], rows[-1], sep="\n", flush=True)
     figures = "\n".join(
         [
             f"Measured with `python tests/benchmarks/bench_music.py {' '.join(presets)}`, Python "
-            f"{platform.python_version()}, one thread: {len(train)} tunes to train, {len(valid)} to validate, {len(test)} to test.",
+            f"{platform.python_version()}, one thread: {len(train)} tunes train, {len(valid)} valid, {len(test)} test.",
             "",
             "| model | training CPU s | validation, nats per note | test, nats per note |",
             "| --- | --- | --- | --- |",

@@ -266,15 +266,16 @@ class Automaton:
                 only[tonic] = True
                 return only
         triad = [(root + step) % 12 for step in ((0, 3, 7) if root else (0, 4, 7))]
-        classes = np.where(words.pitches >= 0, words.pitches % 12, -1)
-        fills = words.lengths == left
-        ends_on_tonic = np.isin(classes, triad) & (~fills | (classes == root))
-        if self.pitch >= 0:
-            ends_on_tonic &= np.abs(words.pitches - self.pitch) <= 12
-        allowed = mask & ends_on_tonic
-        if self.sounding and self.since and self.pitch % 12 == root:
-            allowed |= mask & words.rests & fills
-        return allowed if allowed.any() else mask & ~words.chords & ~words.ties
+        classes = np.where((words.pitches >= LOWEST) & (words.pitches <= HIGHEST), words.pitches % 12, -1)
+        is_root = classes == root
+        # Another note of the triad must leave just the room that a tonic note can fill.
+        allowed = mask & (is_root | (np.isin(classes, triad) & np.isin(left - words.lengths, words.lengths[is_root])))
+        near = allowed & (np.abs(words.pitches - self.pitch) <= 12)
+        if self.pitch >= 0 and near.any():
+            allowed = near
+        if not allowed.any() or (self.in_bar and self.pitch % 12 == root):
+            allowed = allowed | (mask & words.rests)
+        return allowed
 
     def push(self, number: int) -> None:
         """Take a token."""
