@@ -25,7 +25,7 @@ CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-START_SECONDS = 150.0
+START_SECONDS = 90.0
 MARK = "AI_ASSETS_SUPERVISOR"
 
 
