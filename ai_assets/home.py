@@ -21,6 +21,7 @@ TABLE_MODULES = (
     "ai_assets.data_processing.unresolved",
     "ai_assets.contract.tasks",
     "ai_assets.content_generation.review_store",
+    "ai_assets.recommendation_update.rule_store",
     "resources.quarantine",
     "resources.lake.ledger",
     "resources.lake.fence",

@@ -8,6 +8,7 @@ from typing import Any
 from ai_assets.data_processing.batches import full_path
 from ai_assets.recommendation_update.histories import history_of
 from ai_assets.recommendation_update.query import QuerySnapshot, recommend, similar
+from ai_assets.recommendation_update.rule_store import RuleStore
 from resources.platform import Platform
 
 
@@ -16,8 +17,9 @@ class NothingToAnswer(LookupError):
 
 
 def snapshot_of(platform: Platform) -> QuerySnapshot:
-    """The current snapshot. Raises NothingToAnswer with the command that makes one."""
-    snapshot = QuerySnapshot.load(platform.home.indices / "serving")
+    """The current snapshot under the rules of this moment. Raises NothingToAnswer with the command that makes one."""
+    rules = RuleStore(platform.database).current()
+    snapshot = QuerySnapshot.load(platform.home.indices / "serving", rules)
     if snapshot is None:
         raise NothingToAnswer("there is nothing to recommend yet; run: ai-assets run --audio DIR --events FILE")
     return snapshot

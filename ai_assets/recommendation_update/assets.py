@@ -6,6 +6,7 @@ Recommandation : les index, le modèle de classement et les listes de chaque aud
 """
 
 import hashlib
+from dataclasses import asdict
 
 import dagster as dg
 import numpy as np
@@ -20,6 +21,7 @@ from ai_assets.recommendation_update.playlists import all_playlists
 from ai_assets.recommendation_update.quality import quality_rows
 from ai_assets.recommendation_update.query import QuerySnapshot
 from ai_assets.recommendation_update.rank_training import train_ranker
+from ai_assets.recommendation_update.rule_store import RuleStore
 from ai_assets.recommendation_update.serving_folder import write_generation
 from resources.lake.tables import LakeTable
 from resources.platform import Platform
@@ -74,13 +76,13 @@ def _no_index(reason: str) -> Product:
 
 @platform_asset(
     group=GROUP, owner="machine-learning", policy="on_request", schema=schemas.RankingDataset, kinds=["deltalake"],
-    checks=[checks.POSITIVES],
+    code_version="2", checks=[checks.POSITIVES],
 )  # fmt: skip
 def ranking_dataset(interactions: pd.DataFrame, tracks: pd.DataFrame, audio_embeddings: pd.DataFrame) -> pd.DataFrame:
     """What the ranking model learns from: candidates at two dates with features that know nothing later."""
     from ai_assets.model_training.listening import LEAST_LISTENERS, LEAST_ROWS
 
-    columns = list(schemas.RankingDataset.to_schema().columns)[:4] + list(FEATURES)
+    columns = [*build.COLUMNS, *FEATURES]
     if len(interactions) < LEAST_ROWS or interactions["listener"].nunique() < LEAST_LISTENERS:
         return pd.DataFrame(columns=columns)
     return build.ranking_windows(interactions, tracks, build.content_matrix(audio_embeddings, tracks))
@@ -135,13 +137,16 @@ def publish_serving(
     content = build.content_matrix(embeddings, tracks)
     folder = registry.fetch("collaborative_model") if listening is not None else None
     arrays, facts = build.serving_arrays(folder, tracks, content)
-    plays = events.arrow(["track"])["track"].to_pandas().value_counts() if events.exists else pd.Series(dtype=int)
-    catalogue = tracks.assign(plays=tracks["track"].map(plays).fillna(0).astype("int64"))
+    heard = events.arrow(["track"])["track"].to_pandas() if events.exists else pd.Series(dtype=object)
+    catalogue = tracks.assign(plays=build.play_counts(tracks["track"].to_numpy(str), heard).astype("int64"))
     text = (registry.fetch("ranking_model") / "ranker.txt").read_text() if ranker is not None and listening else None
     models = {item.name: item.label for item in (listening, ranker) if item is not None}
     serving = platform.home.indices / "serving"
-    write_generation(serving, catalogue, arrays, ranker=text, facts={**facts, "models": models})
-    snapshot = QuerySnapshot.load(serving)
+    rules = RuleStore(platform.database).current()
+    # a listener's own rules stay out of the folder: it is copied about, and they must be erasable
+    common = [asdict(rule) for rule in rules if rule.listener is None]
+    write_generation(serving, catalogue, arrays, ranker=text, facts={**facts, "models": models, "rules": common})
+    snapshot = QuerySnapshot.load(serving, rules)
     assert snapshot is not None
     return snapshot
 
@@ -152,7 +157,7 @@ def publish_serving(
 )  # fmt: skip
 def playlists(listening_events: LakeTable, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
     """Familiar tracks and discoveries for every listener, and mixes by genre for all, each with its reason."""
-    snapshot = QuerySnapshot.load(platform.home.indices / "serving")
+    snapshot = QuerySnapshot.load(platform.home.indices / "serving", RuleStore(platform.database).current())
     columns = list(schemas.Playlists.to_schema().columns)
     if snapshot is None:
         return pd.DataFrame(columns=columns)

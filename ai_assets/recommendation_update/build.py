@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_assets.model_training.interactions import Interactions
 from ai_assets.model_training.listening import Collaborative, first_plays, fit, listening_data
 from ai_assets.model_training.splits import time_split
 from ai_assets.recommendation_update import ranking
 from ai_assets.recommendation_update.candidates import FEATURES, Sources
-from ai_assets.recommendation_update.query import Play, QuerySnapshot, recommend
+from ai_assets.recommendation_update.histories import History
+from ai_assets.recommendation_update.query import QuerySnapshot, recommend
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CANDIDATES = 150
+COLUMNS = ("listener", "track", "window", "label", "relevant")
 TRAIN_SHARE, TEST_SHARE = 0.4, 0.2
 
 
@@ -36,8 +37,27 @@ def content_matrix(embeddings: pd.DataFrame, tracks: pd.DataFrame) -> NDArray[np
     return np.array([vectors.get(name, blank) for name in tracks["audio_hash"]], np.float32).reshape(len(tracks), dim)
 
 
-def sources_at(model: Collaborative, data: Interactions, catalogue: pd.DataFrame, content: NDArray | None) -> Sources:
-    """Sources over the model's tracks, with plays as they were known in `data`."""
+def play_counts(tracks: NDArray[np.str_], heard: pd.Series, times: pd.Series | None = None) -> NDArray[np.float32]:
+    """(tracks,) number of plays of each track: the one meaning of popularity, when training and when answering.
+
+    Args:
+        heard: track ids of events, or of rows of `interactions` with the number of their plays in `times`.
+    """
+    import pandas as pd
+
+    weights = pd.Series(1, heard.index) if times is None else times
+    counted = weights.groupby(heard).sum()
+    return counted.reindex(tracks, fill_value=0).to_numpy(np.float32)
+
+
+def sources_at(
+    model: Collaborative,
+    interactions: pd.DataFrame,
+    until: float,
+    catalogue: pd.DataFrame,
+    content: NDArray[Any] | None,
+) -> Sources:
+    """Sources over the model's tracks, with plays as they were known at `until` (seconds since 1970)."""
     place = {track: code for code, track in enumerate(catalogue["track"])}
     rows = np.array([place.get(str(track), -1) for track in model.tracks])
     names = catalogue["artist"].to_numpy(object)
@@ -45,11 +65,13 @@ def sources_at(model: Collaborative, data: Interactions, catalogue: pd.DataFrame
     sound = None
     if content is not None:
         sound = np.where((rows >= 0)[:, None], content[np.maximum(rows, 0)], 0.0).astype(np.float32)
-    plays = np.bincount(data.items, minlength=len(model.tracks)).astype(np.float32)
+    times = interactions["last_played_at"].to_numpy("datetime64[us]").astype("int64") / 1e6
+    known = interactions[times <= until]
+    plays = play_counts(model.tracks, known["track"], known["plays"])
     return Sources(plays=plays, artists=artists, tower=model.tower, ials=model.ials, content=sound)
 
 
-def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content: NDArray | None) -> pd.DataFrame:
+def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content: NDArray[Any] | None) -> pd.DataFrame:
     """Rows of `ranking_dataset`: candidates at two dates, each from a retriever that knew nothing later."""
     import pandas as pd
 
@@ -62,7 +84,7 @@ def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content
         if not len(before) or not len(after):
             continue
         model, _ = fit(before)
-        sources = sources_at(model, before, catalogue, content)
+        sources = sources_at(model, interactions, float(before.times.max()), catalogue, content)
         labels = first_plays(before, after)
         later = {user: labels.items[labels.users == user] for user in np.unique(labels.users)}
         mask = np.ones(len(model.tracks), bool)
@@ -70,20 +92,29 @@ def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content
             if user in later and len(history):
                 rows = ranking.training_rows(sources, str(data.user_ids[user]), history, later[user], mask, CANDIDATES)
                 frames.append(rows.assign(window=window, track=model.tracks[rows["item"].to_numpy()]))
-    columns = ["listener", "track", "window", "label", *FEATURES]
+    columns = [*COLUMNS, *FEATURES]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
 def list_ndcg(rows: pd.DataFrame, scores: NDArray[np.float64], k: int = 10) -> NDArray[np.float64]:
-    """(listeners,) NDCG@k of each listener's candidates ordered by `scores`; labels outside the pool do not count."""
+    """(listeners,) NDCG@k of each listener's candidates ordered by `scores`.
+
+    The ideal is over all of a listener's later first plays (`relevant`), also those that are no candidates.
+    """
     values = []
     discount = 1.0 / np.log2(np.arange(2, k + 2))
     for _, part in rows.assign(score=scores).groupby("listener", sort=False):
         order = np.argsort(-part["score"].to_numpy(), kind="stable")[:k]
         hits = part["label"].to_numpy()[order].astype(float)
-        ideal = discount[: min(int(part["label"].sum()), k)].sum()
+        ideal = discount[: min(int(part["relevant"].iloc[0]), k)].sum()
         values.append(float((hits * discount[: len(hits)]).sum() / ideal) if ideal else np.nan)
     return np.array(values)
+
+
+def candidate_recall(rows: pd.DataFrame) -> float:
+    """Share of later first plays that are among the candidates: what no ranking can exceed; mean over listeners."""
+    parts = rows.groupby("listener", sort=False).agg(found=("label", "sum"), relevant=("relevant", "first"))
+    return float((parts["found"] / parts["relevant"]).mean()) if len(parts) else float("nan")
 
 
 def retrieval_scores(rows: pd.DataFrame) -> NDArray[np.float64]:
@@ -112,7 +143,7 @@ def serving_arrays(
     return arrays, facts
 
 
-def recommend_all(snapshot: QuerySnapshot, histories: Mapping[str, list[Play]], k: int) -> list[dict[str, Any]]:
+def recommend_all(snapshot: QuerySnapshot, histories: Mapping[str, History], k: int) -> list[dict[str, Any]]:
     """Rows of `recommendations` for every listener."""
     rows = []
     titles, artists, tracks = (snapshot.catalogue[name] for name in ("title", "artist", "track"))

@@ -56,4 +56,4 @@ POSITIVES = Check("positives", "Some candidates were played afterwards, so there
 NO_REPEATS = Check("no_repeats", "No track stands twice in a listener's list.", _no_repeats, True)
 PLAYLIST_LENGTH = Check("length", "Every playlist has at least three tracks.", _playlist_length)
 COVERAGE = Check("coverage", "At least a tenth of the catalogue is recommended to somebody.", _coverage)
-BEATS_RETRIEVAL = Check("beats_retrieval", "Ranking is not worse than retrieval alone on unseen days.", None)
+BEATS_RETRIEVAL = Check("beats_retrieval", "Ranking is better than retrieval alone on unseen days, for sure.", None)

@@ -35,16 +35,17 @@ def diversify(
         unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
     likeness = np.zeros(len(pool))
     left = np.ones(len(pool), bool)
-    taken: dict[int, int] = {}
+    groups = np.unique(artists[pool], return_inverse=True)[1]
+    taken = np.zeros(len(pool), np.int64)
     answer: list[tuple[int, float]] = []
     while len(answer) < k and left.any():
-        capped = np.array([taken.get(int(artist), 0) >= per_artist for artist in artists[pool]])
-        usable = left & ~capped if (left & ~capped).any() else left
+        free = left & (taken[groups] < per_artist)
+        usable = free if free.any() else left
         value = np.where(usable, relevance * values - (1.0 - relevance) * likeness, -np.inf)
         best = int(np.argmax(value))
         answer.append((int(pool[best]), float(values[best])))
         left[best] = False
-        taken[int(artists[pool[best]])] = taken.get(int(artists[pool[best]]), 0) + 1
+        taken[groups[best]] += 1
         if unit is not None:
             likeness = np.maximum(likeness, unit @ unit[best])
     return answer

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ai_assets.recommendation_update.query import Play, QuerySnapshot, recommend
-from ai_assets.recommendation_update.rules import allowed_mask
+from ai_assets.recommendation_update.histories import History
+from ai_assets.recommendation_update.query import QuerySnapshot, recommend
 
 LENGTH = 15
 FEWEST = 3
 
 
-def all_playlists(snapshot: QuerySnapshot, histories: Mapping[str, list[Play]]) -> list[dict[str, Any]]:
+def all_playlists(snapshot: QuerySnapshot, histories: Mapping[str, History]) -> list[dict[str, Any]]:
     """Rows of `playlists`, ordered by playlist and position; a list with fewer than three tracks is left out."""
     rows: list[dict[str, Any]] = []
     for listener in sorted(histories):
@@ -28,21 +28,17 @@ def all_playlists(snapshot: QuerySnapshot, histories: Mapping[str, list[Play]]) 
     return rows
 
 
-def _familiar(snapshot: QuerySnapshot, history: list[Play]) -> list[tuple[int, str]]:
-    mask = allowed_mask(snapshot.catalogue)
-    counts: dict[int, int] = {}
-    for play in history:
-        if mask[play.item] and play.liked is not False:
-            counts[play.item] = counts.get(play.item, 0) + 1
-    for play in history:
-        if play.liked is False:
-            counts.pop(play.item, None)
-    best = sorted(counts, key=lambda item: (-counts[item], item))[:LENGTH]
-    return [(item, f"you have played it {counts[item]} times") for item in best if counts[item] > 1]
+def _familiar(snapshot: QuerySnapshot, history: History) -> list[tuple[int, str]]:
+    mask = snapshot.allowed(history.listener)
+    mask[history.disliked] = False
+    chosen = mask[history.heard] & (history.plays > 1)
+    items, plays = history.heard[chosen], history.plays[chosen]
+    best = np.lexsort((items, -plays))[:LENGTH]
+    return [(int(items[place]), f"you have played it {plays[place]} times") for place in best]
 
 
 def _genres(snapshot: QuerySnapshot) -> dict[str, list[tuple[int, str]]]:
-    mask = allowed_mask(snapshot.catalogue)
+    mask = snapshot.allowed()
     genres = np.array([str(item) if item is not None else "" for item in snapshot.catalogue["genre"]])
     plays = snapshot.catalogue["plays"].astype(float)
     mixes = {}

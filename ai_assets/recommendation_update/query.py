@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,14 @@ from ai_assets.model_training.two_tower import TowerConfig, TwoTower
 from ai_assets.recommendation_update import ranking
 from ai_assets.recommendation_update.candidates import Sources, candidates
 from ai_assets.recommendation_update.diversity import diversify
+from ai_assets.recommendation_update.histories import History, Play
 from ai_assets.recommendation_update.reasons import reasons_for
-from ai_assets.recommendation_update.rules import allowed_mask
+from ai_assets.recommendation_update.rules import Mask, Rule, RuleColumns, allowed_mask
 from ai_assets.recommendation_update.serving_folder import current_folder
 
 Codes = NDArray[np.int64]
 WARM_EVENTS = 20
 CANDIDATES = 200
-
-
-@dataclass(frozen=True)
-class Play:
-    """One event of a listener's history: item code, and whether it was liked (None = not said)."""
-
-    item: int
-    liked: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,7 @@ class QuerySnapshot:
         sources: the models' arrays.
         ranker: LightGBM text, or None.
         facts: the manifest of the generation.
+        rules: the rules that hold; every mask comes from `allowed`.
     """
 
     name: str
@@ -65,10 +60,15 @@ class QuerySnapshot:
     ranker: str | None
     facts: Mapping[str, Any]
     codes: Mapping[str, int] = field(repr=False, default_factory=dict)
+    rules: tuple[Rule, ...] = ()
 
     @classmethod
-    def load(cls, folder: Path) -> QuerySnapshot | None:
-        """The current generation below `indices/serving`, or None where there is none yet."""
+    def load(cls, folder: Path, rules: Sequence[Rule] | None = None) -> QuerySnapshot | None:
+        """The current generation below `indices/serving`, or None where there is none yet.
+
+        Args:
+            rules: the rules of today; by default those for all listeners that held when the generation was written.
+        """
         import pyarrow.parquet as pq
 
         current = current_folder(folder)
@@ -90,7 +90,25 @@ class QuerySnapshot:
             content=arrays.get("content"),
         )
         codes = {str(track): code for code, track in enumerate(columns["track"])}
-        return cls(current.name, columns, sources, ranker.read_text() if ranker.exists() else None, facts, codes)
+        text = ranker.read_text() if ranker.exists() else None
+        held = [Rule(**row) for row in facts.get("rules", ())] if rules is None else rules
+        return cls(current.name, columns, sources, text, facts, codes, tuple(held))
+
+    def with_rules(self, rules: Sequence[Rule]) -> QuerySnapshot:
+        """The same generation under other rules; what is already loaded is shared."""
+        other = replace(self, rules=tuple(rules))
+        known = {item.name for item in fields(self)}
+        vars(other).update({name: value for name, value in vars(self).items() if name not in known})
+        return other
+
+    def allowed(self, listener: str | None = None, day: date | None = None) -> Mask:
+        """(items,) True where a track may be shown to this listener (pseudonym; None = nobody known) on this day."""
+        return allowed_mask(self.rule_columns, self.rules, listener=listener, day=day)
+
+    @cached_property
+    def rule_columns(self) -> RuleColumns:
+        """The catalogue as rules read it."""
+        return RuleColumns.of(self.catalogue)
 
     @cached_property
     def booster(self) -> Any:
@@ -113,37 +131,33 @@ class QuerySnapshot:
 
 
 def recommend(
-    snapshot: QuerySnapshot,
-    history: Sequence[Play],
-    k: int,
-    *,
-    rules: Sequence[Mapping[str, Any]] = (),
-    heard: bool = False,
+    snapshot: QuerySnapshot, history: History | Sequence[Play], k: int, *, heard: bool = False, day: date | None = None
 ) -> tuple[list[Recommended], bool]:
     """The k best tracks for a history, best first, and whether the listener is cold.
 
     Args:
-        history: oldest first; empty for a listener never seen: then popular tracks, and cold.
-        rules: rows of the rules that hold for this listener.
+        history: empty for a listener never seen: then popular tracks, and cold.
         heard: allow tracks that were already heard.
+        day: whose seasonal rules hold; today (UTC) by default.
     """
-    codes = np.array([play.item for play in history], np.int64)
-    disliked = {play.item for play in history if play.liked is False}
-    mask = allowed_mask(snapshot.catalogue, rules)
-    mask[list(disliked)] = False
+    known = history if isinstance(history, History) else History.of(history)
+    mask = snapshot.allowed(known.listener, day)
+    mask[known.disliked] = False
     if not heard:
-        mask[codes] = False
+        mask[known.heard] = False
+    cold = len(known) == 0
     if not mask.any():
-        return [], len(codes) == 0
-    pool = candidates(snapshot.sources, codes, mask, CANDIDATES)
-    scores = _scores(snapshot, codes, pool.items, pool.features, pool.fused)
+        return [], cold
+    pool = candidates(snapshot.sources, known.recent, mask, max(CANDIDATES, 2 * k))
+    scores = _scores(snapshot, known.recent, pool.items, pool.features, pool.fused)
     chosen = diversify(pool.items, scores, snapshot.sources.diversity_vectors, snapshot.sources.artists, k)
+    items = np.array([item for item, _ in chosen], np.int64)
     titles, artists = snapshot.catalogue["title"], snapshot.catalogue["artist"]
+    reasons = reasons_for(snapshot.sources, known.recent, items, titles, artists)
     answers = [
-        Recommended(int(item), float(score), tuple(reasons_for(snapshot.sources, codes, int(item), titles, artists)))
-        for item, score in chosen
+        Recommended(item, score, tuple(sentences)) for (item, score), sentences in zip(chosen, reasons, strict=True)
     ]
-    return answers, len(codes) == 0
+    return answers, cold
 
 
 def _scores(
@@ -166,18 +180,20 @@ def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def similar(
-    snapshot: QuerySnapshot, item: int, k: int, *, rules: Sequence[Mapping[str, Any]] = ()
+    snapshot: QuerySnapshot, item: int, k: int, *, listener: str | None = None, day: date | None = None
 ) -> list[tuple[int, float]]:
     """The k tracks most alike in sound (by listening, where the track has no audio), best first, with cosines."""
-    vectors = snapshot.sources.content
-    if vectors is None or not vectors[item].any():
+    vectors, norms = snapshot.sources.content, snapshot.sources.content_norms
+    if vectors is None or norms is None or not norms[item]:
         vectors = snapshot.sources.tower.outputs if snapshot.sources.tower is not None else None
-    if vectors is None:
-        return []
-    norms = np.linalg.norm(vectors, axis=1)
+        if vectors is None:
+            return []
+        norms = np.linalg.norm(vectors, axis=1)
     cosines = (vectors @ vectors[item]) / np.maximum(norms * norms[item], 1e-12)
-    mask = allowed_mask(snapshot.catalogue, rules) & (norms > 0)
+    mask = snapshot.allowed(listener, day) & (norms > 0)
     mask[item] = False
     found = np.flatnonzero(mask)
+    if len(found) > 4 * k:
+        found = found[np.argpartition(-cosines[found], k)[: k + 1]]
     order = found[np.lexsort((found, -cosines[found]))][:k]
     return [(int(code), float(cosines[code])) for code in order]

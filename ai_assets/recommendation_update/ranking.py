@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ai_assets.recommendation_update.candidates import FEATURES, Pool, Sources, candidates
+from ai_assets.recommendation_update.histories import WINDOW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,17 +43,19 @@ def training_rows(
 ) -> pd.DataFrame:
     """Candidates of one listener at one date with features and label (1 = played for the first time afterwards).
 
+    `relevant` is the number of distinct tracks in `later`, also of those that are no candidates.
     `sources` must have been fitted before that date, so that no feature knows the label.
     """
     import pandas as pd
 
     own = mask.copy()
     own[history] = False
-    pool: Pool = candidates(sources, history, own, size)
+    pool: Pool = candidates(sources, history[-WINDOW:], own, size)
     frame = pd.DataFrame(pool.features, columns=list(FEATURES))
     frame.insert(0, "listener", listener)
     frame.insert(1, "item", pool.items)
     frame["label"] = np.isin(pool.items, later).astype(np.int64)
+    frame["relevant"] = len(np.unique(later))
     return frame
 
 

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ai_assets.recommendation_update.candidates import Sources
 
 MOST_NAMED = 3
+POPULAR = "popular with all listeners"
 
 
-def history_shares(sources: Sources, history: NDArray[np.int64], item: int) -> NDArray[np.floating]:
-    """(len(history),) how much each play speaks for the item; with iALS they sum to its score exactly."""
-    if sources.ials is not None:
-        return sources.ials.shares(history, item)
+def history_shares(sources: Sources, history: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(len(items), len(history)) how much each play speaks for each item; with iALS a row sums to its score."""
+    if sources.fold_in is not None and len(history):
+        factors = sources.fold_in.model.items[items].astype(np.float64)
+        return np.asarray(factors @ sources.fold_in.voices(history).T)
     if sources.content is not None:
-        return (sources.content[history] @ sources.content[item]).astype(float) / max(len(history), 1)
-    return np.zeros(len(history))
+        alike = sources.content[items].astype(np.float64) @ sources.content[history].T.astype(np.float64)
+        return np.asarray(alike / max(len(history), 1))
+    return np.zeros((len(items), len(history)))
 
 
 def reasons_for(
-    sources: Sources, history: NDArray[np.int64], item: int, titles: NDArray[np.object_], artists: NDArray[np.object_]
-) -> list[str]:
-    """One to four sentences, the strongest first."""
+    sources: Sources,
+    history: NDArray[np.int64],
+    items: NDArray[np.int64],
+    titles: NDArray[Any],
+    artists: NDArray[Any],
+) -> list[list[str]]:
+    """One to three sentences per item, the strongest first."""
     if len(history) == 0:
-        return ["popular with all listeners"]
-    shares = history_shares(sources, history, item)
-    by_track: dict[int, float] = {}
-    for code, share in zip(history.tolist(), shares.tolist(), strict=True):
-        by_track[code] = by_track.get(code, 0.0) + share
-    strongest = sorted((code for code in by_track if by_track[code] > 0), key=lambda code: (-by_track[code], code))
-    named = [f"“{titles[code]}” by {artists[code]}" for code in strongest[:MOST_NAMED]]
-    reasons = [f"because you listened to {', '.join(named)}"] if named else []
-    if sources.artists[item] in sources.artists[history]:
-        reasons.append(f"you have played {artists[item]} before")
-    if not reasons:
-        reasons.append("popular with all listeners")
-    return reasons
+        return [[POPULAR] for _ in items]
+    distinct, places = np.unique(history, return_inverse=True)
+    heard = set(sources.artists[history].tolist())
+    answers = []
+    for item, shares in zip(items.tolist(), history_shares(sources, history, items), strict=True):
+        by_track = np.bincount(places, weights=shares, minlength=len(distinct))
+        strongest = np.lexsort((distinct, -by_track))[:MOST_NAMED]
+        named = [f"“{titles[distinct[at]]}” by {artists[distinct[at]]}" for at in strongest if by_track[at] > 0]
+        reasons = [f"because you listened to {', '.join(named)}"] if named else []
+        if int(sources.artists[item]) in heard:
+            reasons.append(f"you have played {artists[item]} before")
+        answers.append(reasons or [POPULAR])
+    return answers

@@ -23,6 +23,7 @@ class RankingDataset(pa.DataFrameModel):
         isin=["train", "test"], description="Labels of the test window come after all others."
     )
     label: Series[int] = pa.Field(isin=[0, 1], description="1 = played for the first time after the date.")
+    relevant: Series[int] = pa.Field(ge=1, description="The listener's later first plays in all, candidates or not.")
     features: Series[float] = pa.Field(alias="^(" + "|".join(FEATURES) + ")$", regex=True, nullable=True)
 
     class Config:

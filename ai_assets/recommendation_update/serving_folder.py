@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CATALOGUE_COLUMNS = (
-    "track", "title", "artist", "album", "genre", "root", "path", "duration_seconds", "deleted", "has_audio", "plays",
+    "track", "title", "artist", "album", "genre", "root", "path", "duration_seconds", "deleted", "has_audio",
+    "synthetic", "plays",
 )  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def write_generation(
     """Write a serving generation and make it current; returns its name.
 
     Args:
-        catalogue: rows with `CATALOGUE_COLUMNS`, in the order of the item codes of `arrays`.
+        catalogue: rows with `CATALOGUE_COLUMNS` in the order of the item codes of `arrays`; without a column
+            `synthetic` no track is.
         arrays: `tower_inputs`, `tower_outputs`, `ials_items`, `content` (zeros where a track has none), as they exist.
         ranker: LightGBM text of the ranking model, or None.
         facts: model versions and the like, for the manifest.
@@ -51,7 +53,8 @@ def write_generation(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
-        table = pa.Table.from_pandas(catalogue[list(CATALOGUE_COLUMNS)], preserve_index=False)
+        whole = catalogue if "synthetic" in catalogue else catalogue.assign(synthetic=False)
+        table = pa.Table.from_pandas(whole[list(CATALOGUE_COLUMNS)], preserve_index=False)
         pq.write_table(table.replace_schema_metadata(None), aside / "catalogue.parquet")
         stored: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
         np.savez(aside / "model.npz", **stored)

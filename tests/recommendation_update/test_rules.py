@@ -1,0 +1,187 @@
+"""Rule x surface: what is excluded is shown nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from listening_world import ArrowTable, World, catalogue_of
+
+from ai_assets.recommendation_update import build
+from ai_assets.recommendation_update.candidates import Sources
+from ai_assets.recommendation_update.histories import History, Play, all_histories
+from ai_assets.recommendation_update.playlists import all_playlists
+from ai_assets.recommendation_update.query import QuerySnapshot, recommend, similar
+from ai_assets.recommendation_update.rule_store import RuleStore
+from ai_assets.recommendation_update.rules import Rule, RuleColumns, allowed_mask
+from ai_assets.recommendation_update.serving_folder import write_generation
+from resources.database import Database
+
+LISTENER = "l003"
+
+
+def _style(catalogue: pd.DataFrame, number: int) -> pd.Series:
+    return catalogue["genre"] == f"style{number}"
+
+
+RULES: dict[str, tuple[Rule, Callable[[pd.DataFrame], pd.Series]]] = {
+    "artist": (Rule("artist", "is", "ARTIST 3"), lambda c: c["artist"] == "Artist 3"),
+    "album": (Rule("album", "begins_with", "album 1"), lambda c: c["album"].str.startswith("Album 1")),
+    "folder": (Rule("folder", "is", "style2"), lambda c: _style(c, 2)),
+    "whole folder": (Rule("folder", "is", "landing/audio/style2"), lambda c: _style(c, 2)),
+    "genre": (Rule("genre", "is", "style4"), lambda c: _style(c, 4)),
+    "track": (Rule("track", "is", "t0007"), lambda c: c["track"] == "t0007"),
+    "title": (Rule("title", "contains", "song 11"), lambda c: c["title"].str.startswith("Song 11")),
+    "long": (Rule("duration", "longer_than", "200"), lambda c: c["duration_seconds"] > 200),
+    "short": (Rule("duration", "shorter_than", "150"), lambda c: c["duration_seconds"] < 150),
+    "season": (Rule("genre", "is", "style5", season="01-01..12-31"), lambda c: _style(c, 5)),
+    "own": (Rule("genre", "is", "style6", listener=LISTENER), lambda c: _style(c, 6)),
+}
+
+
+def _surfaces(world: World, snapshot: QuerySnapshot, rule: Rule) -> Iterator[tuple[str, set[int]]]:
+    """What each surface shows, as far as the rule holds there."""
+    histories = all_histories(ArrowTable(world.events), snapshot.codes)
+    if rule.listener is not None:
+        histories = {rule.listener: histories[rule.listener]}
+    else:
+        histories = {name: histories[name] for name in sorted(histories)[:12]}
+    everything = recommend(snapshot, History.of([], rule.listener), 240)[0]
+    yield "recommend, cold", {answer.item for answer in everything}
+    warm = recommend(snapshot, histories[rule.listener or "l000"], 240, heard=True)[0]
+    yield "recommend", {answer.item for answer in warm}
+    for item in (0, 25, 45, 85, 105, 125):
+        found = similar(snapshot, item, 240, listener=rule.listener)
+        yield "similar", {code for code, _ in found}
+    rows = build.recommend_all(snapshot, histories, 50)
+    yield "batch", {snapshot.codes[row["track"]] for row in rows}
+    lists = all_playlists(snapshot, histories)
+    for kind in ("familiar", "discovery", "genre"):
+        if kind != "genre" or rule.listener is None:
+            yield kind, {snapshot.codes[row["track"]] for row in lists if row["kind"] == kind}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_surface_shows_what_a_rule_excludes(name: str, world: World, snapshot: QuerySnapshot) -> None:
+    rule, excluded = RULES[name]
+    banned = set(np.flatnonzero(excluded(world.catalogue)).tolist())
+    without = set().union(*(shown for _, shown in _surfaces(world, snapshot, rule)))
+    assert banned & without, "the rule has nothing to exclude, so this proves nothing"
+    seen = dict.fromkeys(("recommend", "recommend, cold", "similar", "batch"), False)
+    for surface, shown in _surfaces(world, snapshot.with_rules([rule]), rule):
+        assert not shown & banned, f"{surface} leaks {sorted(shown & banned)[:5]}"
+        seen[surface] = seen.get(surface, False) or bool(shown)
+    assert all(seen[surface] for surface in ("recommend", "recommend, cold", "similar", "batch"))
+
+
+@pytest.mark.parametrize("column", ["deleted", "synthetic"])
+def test_no_surface_shows_deleted_or_synthetic_tracks(
+    column: str, world: World, model_folder: Path, tmp_path: Path
+) -> None:
+    catalogue = world.catalogue.assign(plays=1, synthetic=False)
+    catalogue[column] = np.arange(len(catalogue)) % 3 == 0
+    arrays, facts = build.serving_arrays(model_folder, catalogue, world.content)
+    write_generation(tmp_path, catalogue, arrays, ranker=None, facts=facts)
+    snapshot = QuerySnapshot.load(tmp_path)
+    assert snapshot is not None
+    for surface, shown in _surfaces(world, snapshot, Rule("genre", "is", "none")):
+        assert not [code for code in shown if code % 3 == 0], surface
+
+
+def test_a_rule_of_one_listener_leaves_the_others_alone(snapshot: QuerySnapshot) -> None:
+    ruled = snapshot.with_rules([Rule("genre", "is", "style6", listener="a")])
+    banned = snapshot.rule_columns.matches(Rule("genre", "is", "style6"))
+    assert not (ruled.allowed("a") & banned).any()
+    assert (ruled.allowed("b") & banned).sum() == banned.sum() == (ruled.allowed() & banned).sum()
+
+
+def test_a_season_holds_on_its_days_also_over_new_year(snapshot: QuerySnapshot) -> None:
+    ruled = snapshot.with_rules([Rule("genre", "is", "style1", season="12-20..01-06")])
+    for day, free in (("2026-12-20", 220), ("2027-01-06", 220), ("2026-12-19", 240), ("2027-01-07", 240)):
+        assert ruled.allowed(day=date.fromisoformat(day)).sum() == free, day
+
+
+def test_a_folder_rule_is_no_prefix_of_names(world: World) -> None:
+    """style1 holds style1/…, not style10/…; the rule knows the whole way or its end."""
+    columns = RuleColumns.of({name: world.catalogue[name].to_numpy() for name in world.catalogue})
+    for text in ("style1", "/style1/", "landing/audio/style1", "audio/style1"):
+        assert columns.matches(Rule("folder", "is", text)).sum() == 20, text
+
+
+@pytest.mark.parametrize("rule", [rule for rule, _ in RULES.values()], ids=list(RULES))
+def test_any_rule_works_on_an_empty_catalogue(rule: Rule, tmp_path: Path) -> None:
+    empty = catalogue_of(0).assign(plays=0)
+    write_generation(tmp_path, empty, {}, ranker=None, facts={})
+    snapshot = QuerySnapshot.load(tmp_path, [rule])
+    assert snapshot is not None
+    assert recommend(snapshot, History.of([], LISTENER), 5) == ([], True)
+    assert allowed_mask(snapshot.rule_columns, [rule], listener=LISTENER).shape == (0,)
+    assert all_playlists(snapshot, {LISTENER: History.of([], LISTENER)}) == []
+
+
+def test_a_disliked_track_is_on_no_list(snapshot: QuerySnapshot) -> None:
+    history = History.of([Play(3), Play(3), Play(3), Play(9), Play(9), Play(11), Play(11), Play(9, liked=False)], "a")
+    shown = {answer.item for answer in recommend(snapshot, history, 240, heard=True)[0]}
+    assert 9 not in shown and 3 in shown
+    assert "t0009" not in {row["track"] for row in all_playlists(snapshot, {"a": history}) if row["listener"]}
+
+
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [
+        (Rule("mood", "is", "sad"), "artist"),
+        (Rule("genre", "longer_than", "3"), "contains"),
+        (Rule("duration", "is", "3"), "longer_than"),
+        (Rule("duration", "longer_than", "long"), "seconds"),
+        (Rule("genre", "is", "  "), "empty"),
+        (Rule("genre", "is", "x", season="13-01..14-02"), "MM-DD"),
+        (Rule("genre", "is", "x", season="winter"), "MM-DD"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_what_was_expected(rule: Rule, names: str, database: Database) -> None:
+    with pytest.raises(ValueError, match=names):
+        RuleStore(database).add(rule)
+    assert RuleStore(database).current() == ()
+
+
+def test_rules_are_kept_once_listed_removed_and_erased(database: Database) -> None:
+    store = RuleStore(database)
+    common, own = Rule("genre", "is", "polka"), Rule("artist", "is", "X", listener="p1", season="12-01..12-31")
+    name = store.add(common)
+    assert store.add(common) == name and store.add(own) != name
+    assert set(store.current()) == {common, own}
+    assert {row["scope"] for row in store.rows()} == {"all", "listener"}
+    assert store.forget("p1") == 1 and store.current() == (common,)
+    store.remove(name)
+    assert store.current() == ()
+    with pytest.raises(LookupError, match=name):
+        store.remove(name)
+
+
+def test_rules_of_one_listener_stay_out_of_the_generation(world: World, tmp_path: Path) -> None:
+    """Readers that bring no rules get those for all listeners that held when the generation was written."""
+    rule = {"field": "genre", "operator": "is", "value": "style1", "listener": None, "season": ""}
+    write_generation(tmp_path, world.catalogue.assign(plays=0), {}, ranker=None, facts={"rules": [rule]})
+    snapshot = QuerySnapshot.load(tmp_path)
+    assert snapshot is not None and snapshot.allowed().sum() == 220
+    newer = QuerySnapshot.load(tmp_path, [])
+    assert newer is not None and newer.allowed().sum() == 240
+
+
+def test_with_rules_shares_what_is_loaded(snapshot: QuerySnapshot) -> None:
+    assert snapshot.booster is not None
+    ruled = snapshot.with_rules([Rule("genre", "is", "style1")])
+    assert ruled.booster is snapshot.booster and ruled.sources is snapshot.sources
+    assert replace(snapshot.sources, tower=None).by_plays is not None and isinstance(ruled.sources, Sources)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    found = Database(f"sqlite:///{tmp_path / 'platform.db'}", tmp_path / "locks")
+    found.prepare()
+    return found
