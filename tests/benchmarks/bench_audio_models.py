@@ -60,7 +60,8 @@ def music_against_noises(folder: Path) -> dict:
 
 
 def report(noises: dict, draws: list[dict], strange: dict, seconds: float) -> str:
-    lines = ["", "Command: `OMP_NUM_THREADS=2 python tests/benchmarks/bench_audio_models.py`"]
+    command = " ".join(["python tests/benchmarks/bench_audio_models.py", *sys.argv[1:]])
+    lines = ["", f"Command: `{command}`", ""]
     lines += [f"CPU time of the main process {seconds:.0f} s.", "", "## ESC-10, leave one fold out", ""]
     lines += ["| model | accuracy | macro F1 | P@1 | P@10 |", "| --- | --- | --- | --- | --- |"]
     for name, values in [*noises["models"].items(), ("linear embedding", noises["linear_embedding"])]:
