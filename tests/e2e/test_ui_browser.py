@@ -12,7 +12,9 @@ from conftest import ARTIFACTS, RunningUi
 
 pytestmark = pytest.mark.e2e
 
-GROUPS = ("landing", "data_processing", "audio_analysis", "model_training", "recommendation_update", "content_generation")  # fmt: skip
+GROUPS = (
+    "landing", "data_processing", "audio_analysis", "model_training", "recommendation_update", "content_generation",
+)  # fmt: skip
 PATIENCE = 30_000
 
 
@@ -77,7 +79,7 @@ def test_an_asset_has_description_columns_and_checks(ui: RunningUi, page: Any) -
 def test_materialize_is_pressed_and_the_run_succeeds(ui: RunningUi, page: Any) -> None:
     page.goto(f"{ui.address}/assets/listeners")
     page.get_by_role("button", name="Materialize").first.click()
-    page.get_by_role("link", name="View").first.click()
+    page.get_by_role("link", name="View", exact=True).first.click()
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and not page.get_by_text("Success", exact=True).count():
