@@ -26,18 +26,19 @@ def write_library(folder: Path, pieces: int) -> list[ComposedScore]:
 
 
 def write_midi(
-    file: Path, pitches: list[int], *, meters: tuple[tuple[int, int], ...] = ((4, 4),), quarters: float = 1.0
+    file: Path, pitches: list[int], *, meters: tuple[tuple[int, int], ...] = ((4, 4),), text: bytes = b""
 ) -> None:
-    """One unnamed track of equal notes; each further meter begins four quarters after the one before."""
-    midi = mido.MidiFile(type=1, ticks_per_beat=480)
+    """One unnamed track of quarter notes and a text event; each further meter begins four quarters later."""
+    midi = mido.MidiFile(type=1, ticks_per_beat=480, charset="latin1")
     conductor, track = mido.MidiTrack(), mido.MidiTrack()
     for place, (numerator, denominator) in enumerate(meters):
         event = mido.MetaMessage(
             "time_signature", numerator=numerator, denominator=denominator, time=1920 * (place > 0)
         )
         conductor.append(event)
+    conductor.append(mido.MetaMessage("text", text=text.decode("latin1"), time=0))
     for pitch in pitches:
         track.append(mido.Message("note_on", note=pitch, velocity=80, time=0))
-        track.append(mido.Message("note_off", note=pitch, velocity=0, time=round(480 * quarters)))
+        track.append(mido.Message("note_off", note=pitch, velocity=0, time=480))
     midi.tracks += [conductor, track]
     midi.save(file)

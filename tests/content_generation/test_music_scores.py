@@ -88,6 +88,14 @@ def test_files_that_cannot_be_used_are_rejected_with_a_reason_and_the_others_are
     assert "17/4" in reasons["long_bar.mid"]
 
 
+def test_names_in_an_old_code_page_do_not_cost_the_file(tmp_path: Path) -> None:
+    write_midi(tmp_path / "a.mid", [60, 62, 64, 65] * 4, text="Fantaisie d'été".encode("latin1"))
+    write_midi(tmp_path / "b.mid", [60, 62, 64, 65] * 4, text="B♭7".encode())
+    old, sharp = read_scores(tmp_path)
+    assert len(old.notes) == len(sharp.notes) == 16
+    assert [chord.symbol.name for chord in old.chords + sharp.chords] == ["Bb7"]
+
+
 def test_a_missing_folder_has_no_scores(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "nowhere") == []
 

@@ -238,7 +238,8 @@ def read_midi(file: Path) -> Score:
     file, a change of meter or key inside the piece, or a missing melody.
     """
     try:
-        midi = mido.MidiFile(file, charset="utf-8")
+        # Latin-1 reads any byte: a title in an old code page must not cost the whole file.
+        midi = mido.MidiFile(file, charset="latin1")
     except (OSError, EOFError, ValueError, KeyError, IndexError, mido.KeySignatureError) as error:
         raise ScoreError(f"not a readable MIDI file: {error or type(error).__name__}") from error
     if midi.type == 2 or midi.ticks_per_beat <= 0:
@@ -270,7 +271,9 @@ def _parts(track: Any, resolution: int, meters: set[tuple[int, int]], keys: set[
             meters.add((message.numerator, message.denominator))
         elif message.type == "key_signature":
             keys.add(message.key)
-        elif message.type in ("text", "marker", "lyrics") and (symbol := parse_chord(message.text)) is not None:
+        elif (
+            message.type in ("text", "marker", "lyrics") and (symbol := parse_chord(_unicode(message.text))) is not None
+        ):
             texts.append((at, symbol))
         elif message.type in ("note_on", "note_off") and message.channel != _DRUM_CHANNEL:
             part = parts.setdefault(message.channel, _Part(track.name or "", message.channel))
@@ -283,6 +286,10 @@ def _parts(track: Any, resolution: int, meters: set[tuple[int, int]], keys: set[
     if found:
         found[0].chord_names = texts
     return found
+
+
+def _unicode(text: str) -> str:
+    return text.encode("latin1").decode("utf-8", "replace")
 
 
 def _melody(parts: Sequence[_Part]) -> _Part:
