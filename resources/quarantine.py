@@ -5,6 +5,7 @@ It keeps place, reason and a digest, never the text of a bad line. A row leaves 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from resources.database import METADATA, Database, upsert
+
+LONGEST_SOURCE = 1024
 
 QUARANTINE = sa.Table(
     "quarantine",
@@ -40,6 +43,13 @@ class Rejected:
     digest: str = ""
 
 
+def _stored(source: str) -> str:
+    """A source as the table holds it: very long ones are cut, with a digest so that no two become one."""
+    if len(source) <= LONGEST_SOURCE:
+        return source
+    return f"{source[: LONGEST_SOURCE - 20]}~{hashlib.sha256(source.encode(errors='replace')).hexdigest()[:16]}"
+
+
 class Quarantine:
     """The quarantine table of the platform database."""
 
@@ -49,11 +59,11 @@ class Quarantine:
     def add(self, rejected: Iterable[Rejected], run_id: str) -> int:
         """Enter rejections; the same source met again in another run raises `attempts`. Returns how many were given."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        latest = {(item.table, item.source): item for item in rejected}
+        latest = {(item.table, _stored(item.source)): item for item in rejected}
         rows = [
             {
                 "table": item.table,
-                "source": item.source[:1024],
+                "source": _stored(item.source),
                 "code": item.code,
                 "reason": item.reason[:1024],
                 "digest": item.digest,
@@ -74,20 +84,17 @@ class Quarantine:
         """Remove what has been accepted after all."""
         with self._database.begin() as connection:
             for start in range(0, len(sources), 500):
+                part = [_stored(source) for source in sources[start : start + 500]]
                 connection.execute(
-                    sa.delete(QUARANTINE).where(
-                        QUARANTINE.c.table == table, QUARANTINE.c.source.in_(list(sources[start : start + 500]))
-                    )
+                    sa.delete(QUARANTINE).where(QUARANTINE.c.table == table, QUARANTINE.c.source.in_(part))
                 )
 
-    def accept_all(self, table: str, prefix: str) -> None:
-        """Remove everything whose source begins with `prefix` (a file that is read anew from its start)."""
-        with self._database.begin() as connection:
-            connection.execute(
-                sa.delete(QUARANTINE).where(
-                    QUARANTINE.c.table == table, QUARANTINE.c.source.startswith(prefix, autoescape=True)
-                )
-            )
+    def sources(self, table: str, prefix: str) -> set[str]:
+        """Sources in quarantine that begin with `prefix`: what is held of one file's lines."""
+        statement = sa.select(QUARANTINE.c.source).where(
+            QUARANTINE.c.table == table, QUARANTINE.c.source.startswith(prefix, autoescape=True)
+        )
+        return {row["source"] for row in self._database.query(statement)}
 
     def rows(self, table: str | None = None) -> list[dict[str, Any]]:
         """What is in quarantine, oldest first."""

@@ -48,14 +48,14 @@ class Line:
     reason: str = ""
 
 
-def read_lines(data: bytes, *, name: str, start_line: int = 1, start: int = 0) -> Iterator[Line]:
+def read_lines(data: bytes, *, name: str, start_line: int = 1, start: int = 0, final: bool = True) -> Iterator[Line]:
     """Parse the complete lines of `data` from byte `start`, which is the start of line `start_line`.
 
-    An unfinished last line is left for the next call, unless the file is CSV or ends there for good (`name` decides
-    CSV by its suffix; a JSON line that parses counts as complete).
+    A last line without a line break counts when the file is `final`, or when it is a whole JSON object already; else it
+    may still be being written and is left for the next call. `name` decides CSV by its suffix.
     """
     if name.lower().endswith(".csv"):
-        yield from _csv_lines(data)
+        yield from _csv_lines(data if final else data[: data.rfind(b"\n") + 1])
         return
     position, number = start, start_line
     while position < len(data):
@@ -64,7 +64,7 @@ def read_lines(data: bytes, *, name: str, start_line: int = 1, start: int = 0) -
         stop = len(data) if end < 0 else end + 1
         if raw.strip():
             line = _json_line(raw, number, stop)
-            if end < 0 and line.record is None and not raw.rstrip().endswith(b"}"):
+            if end < 0 and line.record is None and not final:
                 return
             yield line
         position, number = stop, number + 1
@@ -91,14 +91,15 @@ def from_listenbrainz(value: Mapping[str, Any]) -> dict[str, Any]:
     """One listen of a ListenBrainz export (https://listenbrainz.readthedocs.io, "JSON documentation") in our schema."""
     metadata = value.get("track_metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    info = metadata.get("additional_info")
+    info, mapping = (metadata.get(name) for name in ("additional_info", "mbid_mapping"))
     info = info if isinstance(info, dict) else {}
+    mapping = mapping if isinstance(mapping, dict) else {}
     artist, title = metadata.get("artist_name"), metadata.get("track_name")
     record: dict[str, Any] = {
         "listener": value.get("user_name"),
         "track": f"{artist} - {title}" if artist and title else None,
         "played_at": value.get("listened_at"),
-        "recording_mbid": info.get("recording_mbid") or (metadata.get("mbid_mapping") or {}).get("recording_mbid"),
+        "recording_mbid": info.get("recording_mbid") or mapping.get("recording_mbid"),
         "device": info.get("media_player") or info.get("listening_from"),
         "source": "listenbrainz",
     }
@@ -156,4 +157,7 @@ def parse_time(value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} is no time")
     moment = datetime.fromisoformat(value.strip())
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None

@@ -8,6 +8,9 @@ same block are appended, so a crash in between loses neither.
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +28,15 @@ from resources.lake.ledger import Entry
 from resources.lake.tables import Lake
 from resources.pseudonyms import Pseudonyms
 from resources.quarantine import Quarantine, Rejected
-from resources.roots import open_any, open_confined, scan
+from resources.roots import PathRefused, StorageFault, open_any, open_confined, scan
 
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 LANDING = "landing/events"
+SETTLE_SECONDS = 3.0
 BLOCK_BYTES = 16 * 2**20
 RAW = "raw_events"
 
@@ -111,7 +117,8 @@ class EventInbox:
         found = self._pending()
         return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16] if found else ""
 
-    def _pending(self) -> dict[str, tuple[int, int]]:
+    def _pending(self) -> dict[str, tuple[int, int, bool]]:
+        """Size, time and whether it stands still, by source."""
         known = {row["source"]: row for row in self._database.query(sa.select(EVENT_FILES))}
         found = {
             f"{LANDING}/{item.path}": (item.size, item.mtime_ns)
@@ -122,15 +129,31 @@ class EventInbox:
             if path.is_absolute() and path.is_file():
                 stat = path.stat()
                 found[source] = (stat.st_size, stat.st_mtime_ns)
-        seen = {source: (row["size"], row["mtime_ns"]) for source, row in known.items() if not row["reread"]}
-        return {source: stat for source, stat in found.items() if seen.get(source) != stat}
+        wanted = {}
+        for source, (size, mtime_ns) in found.items():
+            row, still = known.get(source), _settled(mtime_ns)
+            if row is None or row["reread"] or (row["size"], row["mtime_ns"]) != (size, mtime_ns):
+                wanted[source] = (size, mtime_ns, still)
+            elif row["end"] < size and still:
+                wanted[source] = (size, mtime_ns, still)  # its last line was left, and nothing has followed
+        return wanted
 
     def ingest(self, run_id: str) -> list[Reading]:
-        """Read everything that is pending into `raw_events`; returns a report per file."""
-        readings = []
+        """Read everything that is pending into `raw_events`; returns a report per file.
+
+        Raises resources.roots.StorageFault for a file that the storage does not give, after all others were read.
+        """
+        readings, faults = [], []
         for source in self.pending():
-            with self._database.lock(f"event-file:{source}"):
-                readings.append(self._read(source, run_id))
+            try:
+                with self._database.lock(f"event-file:{source}"):
+                    readings.append(self._read(source, run_id))
+            except PathRefused as error:
+                log.warning("event file left out: %s", error)  # gone, or no longer a file, since it was listed
+            except StorageFault as error:
+                faults.append(error)
+        if faults:
+            raise faults[0]
         return readings
 
     def record_days(self, attempt: Attempt) -> dict[str, int]:
@@ -157,24 +180,33 @@ class EventInbox:
 
     def _read(self, source: str, run_id: str) -> Reading:
         rows = self._database.query(sa.select(EVENT_FILES).where(EVENT_FILES.c.source == source))
-        position = _Position(rows[0]["generation"], rows[0]["end"], rows[0]["prefix"]) if rows else _Position()
+        known = _Position(rows[0]["generation"], rows[0]["end"], rows[0]["prefix"]) if rows else _Position()
+        reread = bool(rows and rows[0]["reread"])
+        total, good, bad = Reading(source), set[str](), set[str]()
+        held = self._quarantine.sources(RAW, f"{source}:")
         with self._open(source) as file:
-            stat = Path(f"/dev/fd/{file.fileno()}").stat()
-            position = self._checked(source, position, file)
-            # A file that has grown is read from where it was left; one that was given by name is reported whole.
-            first = 0 if rows and rows[0]["reread"] else position.end
-            total = Reading(source)
+            stat = os.fstat(file.fileno())
+            intact = _intact(file, known)
+            # Reading it whole again (because its beginning changed, or it was asked for) is a new generation: its
+            # offsets begin anew, and what is there already is known by its event ids.
+            whole = reread or not intact
+            first = 0 if whole else known.end
+            generation = known.generation + int(whole and known.end > 0)
             start, digest = 0, hashlib.sha256()
-            known_ids: dict[str, set[str]] = {}
-            for lines, consumed, data in _blocks(file, source):
-                unread = [line for line in lines if start + line.end > first]
+            for lines, consumed, data in _blocks(file, source, final=reread or _settled(stat.st_mtime_ns)):
+                unread = _behind(lines, first - start, data)
                 if unread:
-                    total = self._block(source, position, unread, total, run_id, known_ids, start)
+                    seen = (known.end if intact else start + len(data)) - start
+                    block, rejected = self._block(source, generation, unread, run_id, start, seen)
+                    total = _sum(total, block)
+                    bad |= rejected
+                    good |= {place for line in unread if (place := f"{source}:{line.number}") in held - rejected}
                 start += consumed
                 digest.update(data)
+        self._quarantine.accept(RAW, sorted(held - bad if whole else good))
         row = {
             "source": source,
-            "generation": position.generation,
+            "generation": generation,
             "end": start,
             "prefix": digest.hexdigest(),
             "size": stat.st_size,
@@ -192,85 +224,110 @@ class EventInbox:
             return open_confined(self._home / LANDING, source.removeprefix(f"{LANDING}/"))
         return open_any(Path(source))
 
-    def _checked(self, source: str, position: _Position, file: BinaryIO) -> _Position:
-        """The position to go on from: 0 of a new generation when the part already read has changed."""
-        digest = hashlib.sha256()
-        left = position.end
-        while left > 0 and (data := file.read(min(left, BLOCK_BYTES))):
-            digest.update(data)
-            left -= len(data)
-        file.seek(0)
-        if left == 0 and digest.hexdigest() == position.prefix:
-            appended = self._lake.appended(RAW, f"{source}#{position.generation}")
-            return _Position(position.generation, max(position.end, appended), position.prefix)
-        self._quarantine.accept_all(RAW, f"{source}:")
-        return _Position(position.generation + 1)
-
     def _block(
-        self,
-        source: str,
-        position: _Position,
-        lines: list[Line],
-        total: Reading,
-        run_id: str,
-        known_ids: dict[str, set[str]],
-        start: int,
-    ) -> Reading:
-        accepted, rejected, duplicates = self._sort(source, position, lines, known_ids, start)
+        self, source: str, generation: int, lines: list[Line], run_id: str, start: int, seen: int
+    ) -> tuple[Reading, set[str]]:
+        """Judge and store the lines of one block; those that end by `seen` were reported by an earlier reading."""
+        rows, rejected = self._judge(source, lines)
         self._quarantine.add(rejected, run_id)
-        if accepted:
-            self._append(source, position, accepted, start + lines[-1].end)
-        return Reading(
-            source,
-            total.read + len(lines),
-            total.accepted + len(accepted),
-            total.quarantined + len(rejected),
-            total.duplicates + duplicates,
-        )
+        held = self._held([row["event_id"] for _, row in rows])
+        fresh: list[dict[str, Any]] = []
+        accepted, ids = 0, set(held)
+        for line, row in rows:
+            if row["event_id"] not in ids:
+                ids.add(row["event_id"])
+                fresh.append(row)
+                accepted += 1
+            elif line.end > seen and held.get(row["event_id"]) == (source, line.number):
+                accepted += 1  # appended by a reading that died before it could be noted
+        if fresh:
+            self._append(source, generation, fresh, start + lines[-1].end)
+        reading = Reading(source, len(lines), accepted, len(rejected), len(rows) - accepted)
+        return reading, {item.source for item in rejected}
 
-    def _sort(
-        self, source: str, position: _Position, lines: list[Line], known_ids: dict[str, set[str]], start: int
-    ) -> tuple[list[dict[str, Any]], list[Rejected], int]:
+    def _judge(self, source: str, lines: list[Line]) -> tuple[list[tuple[Line, dict[str, Any]]], list[Rejected]]:
         now = datetime.now(UTC)
         pseudonym = lru_cache(maxsize=100_000)(self._pseudonyms.of)
-        accepted, rejected, duplicates = [], [], 0
+        rows, rejected = [], []
         for line in lines:
-            place = events.Place(source, line.number)
             try:
                 if line.record is None:
                     raise events.Refused("malformed_line", line.reason)
-                row = events.check_event(line.record, place, now=now, pseudonym=pseudonym)
+                place = events.Place(source, line.number)
+                rows.append((line, events.check_event(line.record, place, now=now, pseudonym=pseudonym)))
             except events.Refused as error:
                 rejected.append(Rejected(RAW, f"{source}:{line.number}", str(error), error.code, line.digest))
-                continue
-            ids = known_ids.setdefault(row["day"], self._ids(row["day"]) if row["day"] not in known_ids else set())
-            if start + line.end <= position.end or row["event_id"] in ids:
-                duplicates += 1
-            else:
-                ids.add(row["event_id"])
-                accepted.append(row)
-        return accepted, rejected, duplicates
+        return rows, rejected
 
-    def _ids(self, day: str) -> set[str]:
-        try:
-            held = self._lake.table(RAW, keys=[day], column="day").arrow(["event_id"])
-        except LookupError:
-            return set()
-        return set(held["event_id"].to_pylist())
+    def _held(self, ids: list[str]) -> dict[str, tuple[str, int]]:
+        """Those of `ids` that were ever appended, on whatever day, with their places."""
+        import pyarrow.compute as pc
 
-    def _append(self, source: str, position: _Position, rows: list[dict[str, Any]], end: int) -> None:
+        table = self._lake.table(RAW)
+        if not ids or not table.exists:
+            return {}
+        found = table.dataset().to_table(columns=["event_id", "file", "line"], filter=pc.field("event_id").isin(ids))
+        places = zip(found["file"].to_pylist(), found["line"].to_pylist(), strict=True)
+        return dict(zip(found["event_id"].to_pylist(), places, strict=True))
+
+    def _append(self, source: str, generation: int, rows: list[dict[str, Any]], end: int) -> None:
         from ai_assets.contract.validation import arrow_table
         from ai_assets.data_processing.schemas import RawEvents
 
         frame: pd.DataFrame = RawEvents.validate(events.raw_frame(rows), lazy=True)
         data = arrow_table(frame, RawEvents)
-        self._lake.append(RAW, data, source=f"{source}#{position.generation}", offset=end, column="day")
+        app = f"{source}#{generation}"
+        if self._lake.append(RAW, data, source=app, offset=end, column="day"):
+            return
+        # The block was appended by a reading that died; only what was refused then and is right now can be missing.
+        held = self._held(frame["event_id"].tolist())
+        left = data.filter([name not in held for name in frame["event_id"]])
+        if left.num_rows:
+            self._lake.append(RAW, left, source=f"{app}@{left['event_id'][0]}", offset=end, column="day")
 
 
-def _blocks(file: BinaryIO, source: str) -> Iterator[tuple[list[Line], int, bytes]]:
-    """Parsed lines, block by block, with the bytes they took. CSV is one block, for its header rules all rows."""
+def _settled(mtime_ns: int) -> bool:
+    """Whether a file has stood still for a while. A time in the future says nothing, and counts as settled."""
+    return not 0 <= time.time() - mtime_ns / 1e9 < SETTLE_SECONDS
+
+
+def _intact(file: BinaryIO, position: _Position) -> bool:
+    """Whether the part already read is still there, byte by byte. Leaves the file at its start."""
+    digest = hashlib.sha256()
+    left = position.end
+    while left > 0 and (data := file.read(min(left, BLOCK_BYTES))):
+        digest.update(data)
+        left -= len(data)
+    file.seek(0)
+    return left == 0 and digest.hexdigest() == position.prefix
+
+
+def _behind(lines: list[Line], first: int, data: bytes) -> list[Line]:
+    """The lines that end behind `first`; a line that was whole and has since got only its line break is not new."""
+    unread = [line for line in lines if line.end > first]
+    if unread and first > 0 and not data[first : unread[0].end].strip():
+        return unread[1:]
+    return unread
+
+
+def _sum(one: Reading, other: Reading) -> Reading:
+    return Reading(
+        one.source,
+        one.read + other.read,
+        one.accepted + other.accepted,
+        one.quarantined + other.quarantined,
+        one.duplicates + other.duplicates,
+    )
+
+
+def _blocks(file: BinaryIO, source: str, *, final: bool) -> Iterator[tuple[list[Line], int, bytes]]:
+    """Parsed lines, block by block, with the bytes they took. CSV is one block, for its header rules all rows.
+
+    Without `final` a last line that may still be being written is neither parsed nor taken.
+    """
     if source.lower().endswith(".csv"):
         data = file.read()
+        data = data if final else data[: data.rfind(b"\n") + 1]
         yield list(read_lines(data, name=source)), len(data), data
         return
     number, rest = 1, b""
@@ -279,10 +336,10 @@ def _blocks(file: BinaryIO, source: str) -> Iterator[tuple[list[Line], int, byte
         cut = len(rest + data) if not data else (rest + data).rfind(b"\n") + 1
         block, rest = (rest + data)[:cut], (rest + data)[cut:]
         if block:
-            lines = list(read_lines(block, name=source, start_line=number))
+            lines = list(read_lines(block, name=source, start_line=number, final=final))
             consumed = len(block)
-            if not data and (not lines or lines[-1].end < len(block.rstrip())):
-                consumed = block.rfind(b"\n") + 1  # a line that is still being written
+            if not data and not final and (not lines or lines[-1].end < len(block.rstrip())):
+                consumed = block.rfind(b"\n") + 1
             yield lines, consumed, block[:consumed]
             number += block.count(b"\n")
         if not data:

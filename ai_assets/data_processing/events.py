@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FUTURE = timedelta(minutes=5)
 FIRST_YEAR = 2000
 LONGEST_PLAY = 24 * 3600.0
+LAST_POSITION = 10**9
 
 RAW_COLUMNS = (
     "event_id", "listener", "track_reference", "recording_mbid", "played_at", "seconds_played", "position", "skipped",
@@ -64,11 +65,11 @@ def check_event(
     if seconds is not None and not 0 <= seconds <= LONGEST_PLAY:
         raise Refused("bad_duration", f"seconds_played {seconds} is impossible: expected 0 to {LONGEST_PLAY:.0f}")
     position = _number(record, "position")
-    if position is not None and (position != int(position) or position < 1):
-        raise Refused("bad_position", "position must be a whole number from 1")
+    if position is not None and (position != int(position) or not 1 <= position <= LAST_POSITION):
+        raise Refused("bad_position", f"position must be a whole number from 1 to {LAST_POSITION:,}")
     who = pseudonym(listener)
     given = record.get("event_id")
-    identity = str(given)[:256] if given is not None else _derived_id(who, track, played_at)
+    identity = _text(record, "event_id", 256) if given is not None else _derived_id(who, track, played_at)
     return {
         "event_id": identity,
         "listener": who,
@@ -101,12 +102,19 @@ def _text(record: Mapping[str, Any], name: str, longest: int) -> str:
         raise Refused("missing_field", f"{name} is missing: expected a text")
     if len(value) > longest:
         raise Refused("too_long", f"{name} has {len(value):,} characters: expected at most {longest:,}")
-    return value.strip()
+    return _storable(value.strip(), name)
 
 
 def _optional(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
-    return None if value is None else str(value)[:256]
+    return None if value is None else _storable(str(value)[:256], name)
+
+
+def _storable(text: str, name: str) -> str:
+    """Refuse what no UTF-8 text holds: JSON may escape half of a surrogate pair, and databases take no NUL."""
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise Refused("bad_text", f"{name} holds characters that are no text")
+    return text
 
 
 def _number(record: Mapping[str, Any], name: str) -> float | None:
@@ -115,7 +123,7 @@ def _number(record: Mapping[str, Any], name: str) -> float | None:
         return None
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise Refused("bad_number", f"{name} is no number")
