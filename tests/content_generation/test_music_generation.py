@@ -283,9 +283,10 @@ def test_unusable_requests_are_refused(ngram: MusicGenerator) -> None:
         ngram.sample(FACTS, seeds=range(3))
 
 
-def test_ngram_chances_add_up_to_one_and_agree_with_the_scored_row(scores: list[Score]) -> None:
+@pytest.mark.parametrize("by_mode", [False, True])
+def test_ngram_chances_add_up_to_one_and_agree_with_the_scored_row(scores: list[Score], by_mode: bool) -> None:
     corpus = Corpus.of(scores)
-    model = NGram(corpus.rows, len(corpus.words))
+    model = NGram(corpus.rows, len(corpus.words), by_mode=by_mode)
     row = corpus.rows[3].tolist()
     logs = model.log_probabilities(row)
     for place in (1, 6, len(row) - 1):

@@ -119,7 +119,7 @@ class MusicGenerator:
             for name, tensor in sorted(self.model.weights.items()):
                 digest.update(name.encode("ascii") + tensor.numpy().tobytes())
         else:
-            digest.update(str(self.model.order).encode())
+            digest.update(f"{self.model.order} {self.model.by_mode}".encode())
         return digest.hexdigest()[:12]
 
     def sample(
@@ -185,7 +185,7 @@ class MusicGenerator:
             config["size"] = asdict(self.model.size)
             arrays |= {name: weight.numpy() for name, weight in self.model.weights.items()}
         else:
-            config["order"] = self.model.order
+            config |= {"order": self.model.order, "by_mode": self.model.by_mode}
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
         save_file(arrays, folder / WEIGHTS_FILE)
 
@@ -207,7 +207,9 @@ class MusicGenerator:
             names = tuple(config["names"])
             corpus = Corpus(Vocabulary(config["tokens"]), tuple(config["bounds"]), names, rows, intervals)
             if config["decoder"] == "ngram":
-                return cls(NGram(rows, len(corpus.words), order=config["order"]), corpus, card=config["card"])
+                order, by_mode = config["order"], config["by_mode"]
+                counts = NGram(rows, len(corpus.words), order=order, by_mode=by_mode)
+                return cls(counts, corpus, card=config["card"])
             size = ModelSize(**config["size"])
         except (SafetensorError, TypeError, KeyError, ValueError) as error:
             raise ModelFolderError(f"{weights_file} or {CONFIG_FILE} beside it is damaged: {error!r}") from error

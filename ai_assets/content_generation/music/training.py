@@ -82,7 +82,7 @@ def fit_preset(
     if steps == 0:
         reason = f"preset {preset}" if len(kept) >= few_scores else f"fewer than {few_scores} scores"
         card["decoder_reason"] = f"n-gram instead of the transformer: {reason}"
-        return MusicGenerator(NGram(corpus.rows, len(corpus.words)), corpus, card=card)
+        return MusicGenerator(NGram(corpus.rows, len(corpus.words), by_mode=True), corpus, card=card)
     model, loss = fit(corpus, kept, steps=steps, size=PRESETS[preset].size, seed=seed, progress=progress)
     logger.info("music model: %d steps on %d scores, last loss %.3f nats per token", steps, len(kept), loss)
     card["last_loss"] = round(loss, 4)
