@@ -81,8 +81,12 @@ def hue(picture: np.ndarray) -> float:
     return float(np.degrees(np.angle(total)) % 360)
 
 
-def check(picture: np.ndarray, without_text: np.ndarray, lettering: Lettering) -> dict[str, Any]:
-    """All values of one cover and ``passed``; ``text_box`` and ``contrast`` are there when text was drawn."""
+def check(picture: np.ndarray, lettering: Lettering) -> dict[str, Any]:
+    """All values of one cover, drawn without its letters, and ``passed``.
+
+    ``text_box`` and ``contrast`` are there when there are letters. Blankness and the hash speak of the scene, so that
+    a title neither hides an empty page nor makes two equal scenes different.
+    """
     size = len(picture)
     box = text_box(lettering, size)
     found: dict[str, Any] = {
@@ -95,7 +99,7 @@ def check(picture: np.ndarray, without_text: np.ndarray, lettering: Lettering) -
     passed = found["spread"] >= LEAST_SPREAD and found["text_fits"]
     if box is not None:
         found["text_box"] = list(box)
-        found["contrast"] = round(worst_contrast(without_text, box, lettering.ink), 3)
+        found["contrast"] = round(worst_contrast(picture, box, lettering.ink), 3)
         passed = passed and found["contrast"] >= CONTRAST
     if lettering.notes:
         found["notes"] = list(lettering.notes)

@@ -179,8 +179,7 @@ def _finished(tokens: np.ndarray, lead: Condition, facts: FactSet, seed: int, de
     backdrop, drawn = decode(tokens)
     lettering = letter(facts.title, facts.artist, backdrop, drawn)
     name = " – ".join(part for part in (facts.title, facts.artist) if part) or "Cover"
-    picture = pixels(backdrop, drawn, lettering, CHECKED_SIZE)
-    bare = pixels(backdrop, drawn, lettering, CHECKED_SIZE, text=False) if lettering.box else picture
+    bare = pixels(backdrop, drawn, lettering, CHECKED_SIZE, text=False)
     return CoverItem(
         tokens=tokens,
         svg=svg(backdrop, drawn, lettering, name=name, metadata=RDF),
@@ -189,6 +188,6 @@ def _finished(tokens: np.ndarray, lead: Condition, facts: FactSet, seed: int, de
         facts=facts,
         condition=lead,
         lettering=lettering,
-        checks=check(picture, bare, lettering) | {"style": STYLES[lead.style]},
+        checks=check(bare, lettering) | {"style": STYLES[lead.style]},
         decoding=decoding,
     )

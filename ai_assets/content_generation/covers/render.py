@@ -40,7 +40,7 @@ def pixels(
     text: bool = True,
     by: str | None = None,
 ) -> np.ndarray:
-    """The picture [size, size, 3] in uint8; ``text=False`` leaves out the letters, not the veil; ``by`` is a renderer."""
+    """The picture [size, size, 3] in uint8; ``text=False`` leaves out letters, not the veil; ``by``: a renderer."""
     if (by or renderer()) == "skia":
         return _skia(backdrop, shapes, lettering, size, text)
     return _pillow(backdrop, shapes, lettering, size, text)
@@ -157,6 +157,7 @@ def _skia(backdrop: Backdrop, shapes: list[Shape], lettering: Lettering, size: i
             font = skia.Font(_typeface(default_font()), line.size * size)
             font.setLinearMetrics(True)
             font.setSubpixel(True)
+            font.setBaselineSnap(False)
             font.setHinting(skia.FontHinting.kNone)
             canvas.drawString(line.text, line.x * size, line.baseline * size, font, ink)
     array: np.ndarray = surface.toarray(colorType=skia.ColorType.kRGBA_8888_ColorType)[:, :, :3]

@@ -5,8 +5,8 @@ scene is invented or drawn does not.
 
 A scene is an array [25, 16]: row 0 is the background, rows 1 to 24 are shapes in drawing order. Columns: 0-5 the kind
 (``HOT`` at its place, ``-HOT`` elsewhere), 6-7 centre, 8-9 size, 10-11 cosine and sine of twice the rotation, 12-14
-sRGB colour, 15 opacity; all but the rotation are a share in [0, 1] stored as 2x-1. The background keeps its second colour in
-columns 6-8 and the gradient's direction in 10-11.
+sRGB colour, 15 opacity; all but the rotation are a share in [0, 1] stored as 2x-1. The background keeps its second
+colour in columns 6-8 and the gradient's direction in 10-11.
 """
 
 from __future__ import annotations
