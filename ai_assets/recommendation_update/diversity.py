@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-RELEVANCE = 0.8
+# Chosen on drifting worlds of other seeds than the tests': .95 costs 2 % of NDCG@10, .8 costs 12 %.
+RELEVANCE = 0.95
 PER_ARTIST = 3
 POOL = 100
 
@@ -25,7 +26,7 @@ def diversify(
 ) -> list[tuple[int, float]]:
     """At most k (item, score), best first: relevance against likeness to what is chosen, capped per artist.
 
-    The cap gives way when nothing else is left.
+    `scores` lie in [0, 1]. The cap gives way when nothing else is left.
     """
     order = np.lexsort((items, -scores))[: max(POOL, 4 * k)]
     pool, values = items[order], scores[order]

@@ -163,20 +163,20 @@ def recommend(
 def _scores(
     snapshot: QuerySnapshot, codes: Codes, items: Codes, features: NDArray[np.float32], fused: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Scores in [0, 1] within the pool: the ranking model's order, blended with popularity for the first events."""
+    """Scores in [0, 1] within the pool: the ranking model's, blended with popularity for the first events."""
     if len(codes) == 0 or snapshot.booster is None:
         learned = fused.astype(float)
     else:
         learned = ranking.predict(snapshot.booster, features)
     warm = min(len(codes) / WARM_EVENTS, 1.0)
-    popular = snapshot.sources.plays[items].astype(float)
+    popular = np.log1p(snapshot.sources.plays[items].astype(float))
     return warm * _unit(learned) + (1.0 - warm) * _unit(popular)
 
 
 def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places from 1 (best) down to 0: comparable between models whose scores are not."""
-    order = np.argsort(np.argsort(-values, kind="stable"), kind="stable")
-    return 1.0 - order / max(len(values), 1)
+    """Values from 1 (best) down to 0, distances kept: places instead would make the best ten all but equal."""
+    spread = float(np.ptp(values)) if len(values) else 0.0
+    return (values - values.min()) / spread if spread else np.ones(len(values))
 
 
 def similar(
