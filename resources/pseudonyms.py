@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 LENGTH = 24
@@ -65,13 +67,13 @@ class Pseudonyms:
 
 def _write_secret(path: Path, text: str) -> None:
     """Write once, readable by the owner alone; a file another process made first stays."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".aside-")  # mode 0600
     try:
-        os.link(aside, path)
-    except FileExistsError:
-        pass
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
     finally:
-        aside.unlink()
+        Path(aside).unlink()

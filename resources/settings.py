@@ -7,6 +7,7 @@ environment. `Settings` says what is configured; `Home` says where things lie; w
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,10 @@ class Home:
 class Settings(BaseSettings):
     """Everything a user may configure. Field names are the variables' names without `AI_ASSETS_`, in lower case."""
 
-    model_config = SettingsConfigDict(env_prefix="AI_ASSETS_", extra="forbid", frozen=True)
+    # Errors name the setting and what was expected, never the value: it may be a password.
+    model_config = SettingsConfigDict(
+        env_prefix="AI_ASSETS_", extra="forbid", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path(DEFAULT_HOME), description="Folder in which all data of this platform lies.")
     database_url: SecretStr | None = Field(
@@ -115,7 +119,9 @@ class Settings(BaseSettings):
         default=None, description="Where tables lie; a folder in the home, or s3://bucket/path."
     )
     lake_storage_options: dict[str, str] = Field(
-        default_factory=dict, description="Options of the object store (endpoint, region, …), as delta-rs names them."
+        default_factory=dict,
+        repr=False,
+        description="Options of the object store (endpoint, region, …), as delta-rs names them.",
     )
     listener_key: SecretStr | None = Field(
         default=None, description="Key of the listeners' pseudonyms; made once in the home's secrets when not set."
@@ -129,7 +135,7 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(default=None, description="Bearer token of the HTTP API.")
     api_rate_limit: int = Field(default=1000, ge=0, description="Requests per second and token; 0 = no limit.")
     ui_tokens: dict[str, Literal["viewer", "operator", "admin"]] = Field(
-        default_factory=dict, description='Tokens of the UI with their roles: {"TOKEN": "viewer"}.'
+        default_factory=dict, repr=False, description='Tokens of the UI with their roles: {"TOKEN": "viewer"}.'
     )
     workers: int | None = Field(
         default=None, ge=1, description="Worker processes of audio analysis (default: all cores)."
@@ -198,7 +204,7 @@ class Settings(BaseSettings):
 
     @property
     def lake_root(self) -> str:
-        return self.lake_uri or str(self.places.lake)
+        return (self.lake_uri or str(self.places.lake)).removeprefix("file://")
 
 
 def home_folder(environment: Mapping[str, str]) -> Path:
@@ -213,10 +219,14 @@ def home_folder(environment: Mapping[str, str]) -> Path:
 def load_settings(**overrides: Any) -> Settings:
     """Settings of this process.
 
-    Raises pydantic.ValidationError, which names the setting and what was expected.
+    Raises pydantic.ValidationError (a ValueError), which names the setting and what was expected; ValueError for a
+    settings.toml that cannot be read.
     """
     home = Path(overrides.pop("home", None) or home_folder(os.environ)).expanduser().resolve()
-    return Settings(home=home, **overrides)
+    try:
+        return Settings(home=home, **overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{home / 'settings.toml'} is no TOML: {error}") from None
 
 
 def setting_sources(settings: Settings) -> dict[str, str]:
@@ -224,7 +234,7 @@ def setting_sources(settings: Settings) -> dict[str, str]:
     toml = TomlConfigSettingsSource(Settings, toml_file=settings.home / "settings.toml")()
     sources = {}
     for name in Settings.model_fields:
-        if f"AI_ASSETS_{name.upper()}" in os.environ:
+        if os.environ.get(f"AI_ASSETS_{name.upper()}"):
             sources[name] = "environment"
         elif name in toml:
             sources[name] = "settings.toml"

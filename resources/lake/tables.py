@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Lake:
         return f"{self.root}/{table}"
 
     def open(self, table: str, *, version: int | None = None) -> DeltaTable | None:
-        """The Delta table, or None where nothing was ever written."""
+        """The Delta table, or None where nothing was ever written. Raises LookupError for a version it never had."""
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
@@ -94,9 +94,15 @@ class Lake:
         if "://" not in uri and not Path(uri, "_delta_log").is_dir():
             return None
         try:
-            return DeltaTable(uri, version=version, storage_options=self._options or None)
+            handle = DeltaTable(uri, storage_options=self._options or None)
         except TableNotFoundError:
             return None
+        if version is None:
+            return handle
+        if not 0 <= version <= handle.version():
+            raise LookupError(f"table {table} has no version {version}: there are 0 to {handle.version()}")
+        handle.load_as_version(version)
+        return handle
 
     def tables(self) -> list[str]:
         """Names of the tables that exist, from the ledger and, on a folder, from the disk."""
@@ -158,7 +164,7 @@ class Lake:
             data = _only_partition(data, column, key)
         digest = digest or content_hash(data)
         app = f"{table}/{key or ''}"
-        with self.database.lock(f"lake:{self.root}:{app}"):
+        with self.database.lock(f"lake:{self.root}:{app}"), self._alone_at_first(table):
             written = self._replace(table, data, attempt, app, digest, column, key, origin)
             # Inside the lock: an equal second write leaves no commit, so only the ledger holds its newer token.
             entry = Entry(asset=table, partition=key or "", content_hash=digest, token=attempt.token, **asdict(origin),
@@ -209,6 +215,18 @@ class Lake:
             return Written(data.num_rows, _bytes(fresh, column, key), fresh.version(), digest, changed=True)
         raise TimeoutError(f"{app}: {CONFLICT_TRIES} commits in a row met a concurrent one")
 
+    @contextmanager
+    def _alone_at_first(self, table: str) -> Iterator[None]:
+        """One writer at a time until the table exists.
+
+        A first write overwrites what is there when it commits, so two of them at once would lose the first one's
+        partition.
+        """
+        with ExitStack() as stack:
+            if self.open(table) is None:
+                stack.enter_context(self.database.lock(f"lake:{self.root}:{table}:first"))
+            yield
+
     def _refuse_older(self, handle: DeltaTable | None, app: str, table: str, key: str | None, attempt: Attempt) -> None:
         entry = self.ledger.entry(table, key or "")
         newest = max(
@@ -229,7 +247,7 @@ class Lake:
         from deltalake.exceptions import CommitFailedError
 
         app = f"{table}<{source}"
-        with self.database.lock(f"lake:{self.root}:{table}<"):
+        with self.database.lock(f"lake:{self.root}:{table}<"), self._alone_at_first(table):
             for _ in range(CONFLICT_TRIES):
                 handle = self.open(table)
                 if handle is not None and (handle.transaction_version(app) or 0) >= offset:
