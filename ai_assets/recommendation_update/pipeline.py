@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ai_assets.recommendation_update import ranking
 from ai_assets.recommendation_update.build import list_ndcg, retrieval_scores
 from ai_assets.recommendation_update.candidates import FEATURES, Sources, candidates
 from ai_assets.recommendation_update.histories import WINDOW
+from ai_assets.recommendation_update.native_ranker import NativeRanker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,7 @@ class Pipeline:
     name: str = "pipeline"
 
     @cached_property
-    def booster(self) -> Any:
+    def booster(self) -> NativeRanker | None:
         return ranking.load_ranker(self.ranker) if self.ranker else None
 
     def scores(self, histories: Histories) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The one module every surface asks: recommendations for a history, tracks similar to a track.
 
-A `QuerySnapshot` is loaded from a serving generation and never changes. Answering needs numpy (and LightGBM where a
-ranking model exists); neither torch nor MLflow. Which tracks may be shown is decided by `rules` alone.
+A `QuerySnapshot` is loaded from a serving generation and never changes. Answering needs numpy (and LightGBM's
+library where a ranking model exists); neither torch nor MLflow. Which tracks may be shown is decided by `rules` alone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ai_assets.recommendation_update import ranking
 from ai_assets.recommendation_update.candidates import Sources, candidates
 from ai_assets.recommendation_update.diversity import diversify
 from ai_assets.recommendation_update.histories import History, Play
+from ai_assets.recommendation_update.native_ranker import NativeRanker
 from ai_assets.recommendation_update.reasons import reasons_for
 from ai_assets.recommendation_update.rules import Mask, Rule, RuleColumns, allowed_mask
 from ai_assets.recommendation_update.serving_folder import current_folder
@@ -111,7 +112,7 @@ class QuerySnapshot:
         return RuleColumns.of(self.catalogue)
 
     @cached_property
-    def booster(self) -> Any:
+    def booster(self) -> NativeRanker | None:
         """The ranking model, or None."""
         return ranking.load_ranker(self.ranker) if self.ranker else None
 

@@ -36,8 +36,7 @@ def train_ranker(rows: pd.DataFrame, folder: Path) -> Trained | str:
     scores = _ndcg(judged, test)
     retrieval = list_ndcg(test, retrieval_scores(test))
     popular = list_ndcg(test, -test["rank_popularity"].to_numpy(float))
-    booster = ranking.load_ranker(final)
-    gains = dict(zip(FEATURES, booster.feature_importance("gain").tolist(), strict=True))
+    gains = ranking.feature_gains(final)
     return Trained(
         main_metric="ndcg_at_10",
         scores=scores,

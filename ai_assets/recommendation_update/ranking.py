@@ -5,13 +5,14 @@ Source: C. Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ai_assets.recommendation_update.candidates import FEATURES, Pool, Sources, candidates
 from ai_assets.recommendation_update.histories import WINDOW
+from ai_assets.recommendation_update.native_ranker import NativeRanker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,18 +70,24 @@ def fit_ranker(rows: pd.DataFrame, *, rounds: int = ROUNDS) -> str:
     return str(lgb.train(PARAMETERS, data, num_boost_round=rounds).model_to_string())
 
 
-def load_ranker(text: str) -> Any:
-    """The booster of a model's text."""
+def feature_gains(text: str) -> dict[str, float]:
+    """Total gain of every feature over all splits."""
     import lightgbm as lgb
 
-    return lgb.Booster(model_str=text)
+    gains = lgb.Booster(model_str=text).feature_importance("gain")
+    return dict(zip(FEATURES, gains.tolist(), strict=True))
 
 
-def predict(booster: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+def load_ranker(text: str) -> NativeRanker:
+    """The model of a text. Raises ValueError where it is none."""
+    return NativeRanker(text)
+
+
+def predict(ranker: NativeRanker, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n,) scores, higher is better."""
-    return np.asarray(booster.predict(features, num_threads=1), np.float64)
+    return ranker.predict(features)
 
 
-def contributions(booster: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+def contributions(ranker: NativeRanker, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, len(FEATURES) + 1) TreeSHAP contributions; each row sums to its score (Lundberg et al., 2020)."""
-    return np.asarray(booster.predict(features, pred_contrib=True, num_threads=1), np.float64)
+    return ranker.predict(features, contributions=True)

@@ -187,7 +187,7 @@ from ai_assets.recommendation_update.query import QuerySnapshot, recommend, simi
 snapshot = QuerySnapshot.load(Path(sys.argv[1]))
 answers, cold = recommend(snapshot, History.of([Play(item) for item in range(25)]), 10)
 assert len(answers) == 10 and not cold and similar(snapshot, 3, 5)
-heavy = {"torch", "mlflow", "dagster", "librosa", "transformers"} & set(sys.modules)
+heavy = {"torch", "mlflow", "dagster", "librosa", "transformers", "sklearn", "lightgbm"} & set(sys.modules)
 print(sorted(heavy), time.process_time())
 """
 

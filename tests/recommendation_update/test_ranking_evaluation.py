@@ -37,6 +37,26 @@ def test_contributions_sum_to_the_score(windows: pd.DataFrame, ranker: str) -> N
     np.testing.assert_allclose(parts.sum(1), ranking.predict(booster, features), atol=1e-6)
 
 
+def test_the_library_gives_the_numbers_of_the_package(windows: pd.DataFrame, ranker: str) -> None:
+    import lightgbm as lgb
+
+    features = _test(windows)[list(FEATURES)].head(500).to_numpy(np.float32)
+    features[::5, 3] = np.nan
+    native, package = ranking.load_ranker(ranker), lgb.Booster(model_str=ranker)
+    assert native.predict(features).tolist() == package.predict(features).tolist()
+    assert (
+        native.predict(features, contributions=True).tolist() == package.predict(features, pred_contrib=True).tolist()
+    )
+    assert native.predict(features[:0]).shape == (0,)
+
+
+def test_what_is_no_model_or_has_other_features_is_refused(ranker: str) -> None:
+    with pytest.raises(ValueError, match="no LightGBM model"):
+        ranking.load_ranker("<html>")
+    with pytest.raises(ValueError, match="11 features"):
+        ranking.load_ranker(ranker).predict(np.zeros((2, 10), np.float32))
+
+
 def test_the_same_rows_give_the_same_model(windows: pd.DataFrame, ranker: str) -> None:
     assert ranking.fit_ranker(windows[windows["window"] == "train"]) == ranker
 
