@@ -1,5 +1,7 @@
 """What follows the event log: the audit log, the traces of finished runs, and the delivery of alerts."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from resources.alerts import LogSender, Sender, WebhookSender
@@ -15,14 +17,17 @@ RUNS_PER_TICK = 50
 def follower_sensors(seconds: int) -> list[dg.SensorDefinition]:
     """The sensors of this module."""
 
-    @dg.sensor(minimum_interval_seconds=max(seconds, 15), default_status=RUNNING, target=dg.AssetSelection.all())
+    @dg.sensor(minimum_interval_seconds=max(seconds, 15), default_status=RUNNING)
     def followers(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
         """Writes the audit log and the traces from the event log, and delivers alerts. Launches nothing."""
         recorded = follow_materializations(context.instance, platform.audit)
         after = float(context.cursor or 0.0)
         newest = after
         records = context.instance.get_run_records(
-            dg.RunsFilter(statuses=FINISHED), limit=RUNS_PER_TICK, order_by="update_timestamp", ascending=False
+            dg.RunsFilter(statuses=FINISHED, updated_after=datetime.fromtimestamp(after, UTC)),
+            limit=RUNS_PER_TICK,
+            order_by="update_timestamp",
+            ascending=True,  # the oldest first: what does not fit into this tick is left for the next
         )
         for record in records:
             updated = record.update_timestamp.timestamp()

@@ -6,6 +6,13 @@ from resources.alerts import Alert
 from resources.platform import Platform
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 MODELS_TAG = {"ai_assets/purpose": "retrain"}
 
 
@@ -23,9 +30,7 @@ def upkeep_sensors(seconds: int) -> list[dg.SensorDefinition]:
         if rows - last < platform.settings.retrain_events:
             missing = platform.settings.retrain_events - (rows - last)
             return dg.SensorResult(skip_reason=dg.SkipReason(f"{missing:,} more events until the next training"))
-        unfinished = dg.RunsFilter(
-            job_name="models_job", statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED]
-        )
+        unfinished = dg.RunsFilter(job_name="models_job", statuses=UNFINISHED)
         if context.instance.get_runs(unfinished, limit=1):
             return dg.SensorResult(skip_reason=dg.SkipReason("a training is still running"))
         return dg.SensorResult(

@@ -66,8 +66,13 @@ def run_step(
         rejected = sink.flush(quarantine, context.run.run_id)
         if not all(item.acceptable for item in judged):
             yield from _refuse(judged, keys)
+        try:
+            parts = {item.contract.name: _prepare(item, origins[item.contract.name], keys) for item in judged}
+        except Exception as error:
+            raise as_failure(error) from error
         for item in judged:
-            yield from _publish(context, item, origins[item.contract.name], keys, lake, watch, trace_id, rejected)
+            name = item.contract.name
+            yield from _publish(context, item, parts[name], origins[name], keys, lake, watch, trace_id, rejected)
     tell(Progress(step, "end"))
 
 
@@ -158,6 +163,7 @@ def _refuse(judged: list[Judged], keys: list[str]) -> Iterator[Any]:
 def _publish(
     context: dg.AssetExecutionContext,
     item: Judged,
+    prepared: PreparedTable | None,
     origins: Mapping[str, Origin],
     keys: list[str],
     lake: Lake,
@@ -190,7 +196,7 @@ def _publish(
         ]
         lake.ledger.record(entries)
         return
-    prepared = _prepare(contract, answer.frame, origins, keys)
+    assert prepared is not None
     version = content_version({key: part.digest for key, part in prepared.parts.items()})
     if len(keys) > 1:
         yield from _per_partition(context, item, prepared)
@@ -205,10 +211,12 @@ def _publish(
     )
 
 
-def _prepare(
-    contract: AssetContract, frame: pd.DataFrame, origins: Mapping[str, Origin], keys: list[str]
-) -> PreparedTable:
-    """Split a frame by partition. Raises ValueError for rows of a partition that this step was not asked for."""
+def _prepare(item: Judged, origins: Mapping[str, Origin], keys: list[str]) -> PreparedTable | None:
+    """Split a table by partition. Raises dg.Failure for rows of a partition that this step was not asked for."""
+    contract = item.contract
+    if isinstance(item.table, Product):
+        return None
+    frame = item.table.frame
     assert contract.schema is not None
     if contract.partitioning is None:
         data = validation.arrow_table(frame, contract.schema)

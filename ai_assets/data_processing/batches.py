@@ -131,7 +131,9 @@ class AudioInbox:
                 continue
             if row is None:
                 unseen.append(found)
-            still = now - max(row["seen_at"] if row is not None else 0.0, found.mtime_ns / 1e9)
+            # A modification time in the future says nothing: such a file stands still since it was first seen so.
+            changed = found.mtime_ns / 1e9 if found.mtime_ns / 1e9 <= now else now
+            still = now - (row["seen_at"] if row is not None else changed)
             (ready if still >= settle_seconds else waiting).append(found)
         self._enter(root, unseen, now)
         return Scan(tuple(ready), tuple(waiting), seen)
@@ -156,9 +158,10 @@ class AudioInbox:
                 "\n".join(f"{root}/{item.path}:{item.size}:{item.mtime_ns}" for item in part).encode()
             ).hexdigest()
             key = f"{datetime.now(UTC):%Y%m%dT%H%M}-{digest[:8]}"
+            taken = 0
             with self._database.begin() as connection:
                 for item in part:
-                    connection.execute(
+                    taken += connection.execute(
                         sa.update(AUDIO_FILES)
                         .where(
                             AUDIO_FILES.c.root == root,
@@ -168,8 +171,9 @@ class AudioInbox:
                             AUDIO_FILES.c.batch.is_(None),
                         )
                         .values(batch=key)
-                    )
-            keys.append(key)
+                    ).rowcount
+            if taken:  # else another process was quicker
+                keys.append(key)
         return keys
 
     def batches(self) -> list[str]:

@@ -47,9 +47,10 @@ def read_manifest(
                 with open_confined(root_folder(item["root"], home), item["path"]) as file:
                     rows.append({"batch": batch, **_describe(item, file)})
             except PathRefused as error:
-                refused.append(RefusedFile(item["root"], item["path"], error.reason, "path_refused"))
-            except FileNotFoundError:
-                refused.append(RefusedFile(item["root"], item["path"], "the file is no longer there", "vanished"))
+                if isinstance(error.__cause__, FileNotFoundError):
+                    refused.append(RefusedFile(item["root"], item["path"], "the file is no longer there", "vanished"))
+                else:
+                    refused.append(RefusedFile(item["root"], item["path"], error.reason, "path_refused"))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame, refused
 

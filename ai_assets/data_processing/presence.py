@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,9 +50,10 @@ class Presence:
     def look(self, root: str, *, confirmed: bool = False) -> Look:
         """Mark what is gone or back in one root."""
         try:
-            here = {item.path for item in scan(root_folder(root, self._home), suffixes=AUDIO_SUFFIXES)}
+            found = scan(root_folder(root, self._home), suffixes=AUDIO_SUFFIXES)
+            here = {item.path: (item.size, item.mtime_ns) for item in found}
         except StorageFault as error:
-            here, fault = set(), str(error)
+            here, fault = {}, str(error)
         else:
             fault = ""
         rows = self._database.query(
@@ -63,20 +65,34 @@ class Presence:
         )
         present = {row["path"] for row in rows if row["gone"] < row["all"]}
         marked = {row["path"] for row in rows} - present
-        lost, back = present - here, marked & here
-        heavy = len(lost) >= LEAST_LOSS and len(lost) >= LEAST_SHARE * len(present)
+        lost, back = present - here.keys(), marked & here.keys()
+        vanished = lost - self._moved(root, lost, here)
+        heavy = len(vanished) >= LEAST_LOSS and len(vanished) >= LEAST_SHARE * len(present)
         if fault and not confirmed:
             heavy = heavy or bool(present)
         if heavy and not confirmed:
             folder = root_folder(root, self._home)
-            message = f"{len(lost)} of {len(present)} files are gone from {folder}{': ' + fault if fault else ''}"
+            message = f"{len(vanished)} of {len(present)} files are gone from {folder}{': ' + fault if fault else ''}"
             log.warning("%s; nothing was deleted; if that is right, run: ai-assets run --confirm-removed", message)
-            return Look(root, len(present), len(lost), 0, suspended=True, message=message)
+            return Look(root, len(present), len(vanished), 0, suspended=True, message=message)
         self._mark(root, lost, datetime.now(UTC).isoformat(timespec="seconds"))
         self._mark(root, back, None)
         if lost or back or not self._lake.ledger.entry(LANDING_FILES):
             self._enter()
         return Look(root, len(present), len(lost), len(back), suspended=False)
+
+    def _moved(self, root: str, lost: set[str], here: Mapping[str, tuple[int, int]]) -> set[str]:
+        """Lost paths whose file lies elsewhere in the root: same size, same time to the nanosecond.
+
+        A renamed folder is no vanished folder. Its tracks find their new files by their audio.
+        """
+        if not lost:
+            return set()
+        rows = self._database.query(
+            sa.select(AUDIO_FILES.c.path, AUDIO_FILES.c.size, AUDIO_FILES.c.mtime_ns).where(AUDIO_FILES.c.root == root)
+        )
+        elsewhere = set(here.values())
+        return {row["path"] for row in rows if row["path"] in lost and (row["size"], row["mtime_ns"]) in elsewhere}
 
     def _mark(self, root: str, paths: set[str], when: str | None) -> None:
         names = sorted(paths)

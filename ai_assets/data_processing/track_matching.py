@@ -69,8 +69,8 @@ class TrackMatcher:
 
     def find(self, reference: str, mbid: str | None = None) -> str | None:
         """The track's id, or None where none or more than one fits."""
-        if mbid and self.keys.get(mbid):
-            return self.keys[mbid]
+        if mbid and (track := self.keys.get(mbid) or self.keys.get(mbid.lower())):
+            return track
         if reference in self.keys:
             return self.keys[reference]
         return self.keys.get(normalised(reference))

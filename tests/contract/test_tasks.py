@@ -1,0 +1,110 @@
+"""Tasks: bad arguments named, one run per key, a caller's trace id kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from ai_assets.contract.tasks import BadArguments, KeyReused, TaskCall, platform_task
+from resources.tracing import derive_trace_id
+
+CALLS: list[TaskCall] = []
+BEHAVIOUR: dict[str, Any] = {}
+
+
+@platform_task
+def small_task(call: TaskCall, number: int, kind: Literal["a", "b"] = "a") -> dict[str, Any]:
+    """Doubles a number."""
+    CALLS.append(call)
+    time.sleep(BEHAVIOUR.get("seconds", 0))
+    if "error" in BEHAVIOUR:
+        raise BEHAVIOUR["error"]
+    return {"output": number * 2, "kind": kind}
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_ASSETS_HOME", str(tmp_path))
+    monkeypatch.setattr("ai_assets.home.prepare_home", light_home)
+    CALLS.clear()
+    BEHAVIOUR.clear()
+
+
+def light_home(settings: Any) -> Any:
+    """The home's database without a Dagster instance, which these tasks never ask."""
+    from resources.platform import Platform
+
+    platform = Platform(settings)
+    platform.home.make()
+    platform.database.prepare()
+    return platform
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"number": "many"}, "number"), ({}, "number"), ({"number": 1, "kind": "c"}, "kind"),
+     ({"number": 1, "colour": 2}, "colour")],
+)  # fmt: skip
+def test_a_bad_argument_is_named_and_nothing_is_done(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadArguments, match=named):
+        small_task(**arguments)
+    assert CALLS == []
+
+
+def test_too_many_or_doubled_arguments_are_refused() -> None:
+    with pytest.raises(BadArguments, match="at most 2"):
+        small_task(1, "a", 3)
+    with pytest.raises(BadArguments, match="number"):
+        small_task(1, number=2)
+
+
+def test_a_caller_s_trace_id_comes_back_verbatim_and_another_is_derived() -> None:
+    assert small_task(1, trace_id="Order 66/ä")["trace_id"] == "Order 66/ä" == CALLS[0].trace_id
+    result = small_task(1)
+    assert result["trace_id"] == derive_trace_id(result["run_id"]) and result["status"] == "done"
+    assert small_task(1)["run_id"] != result["run_id"]
+
+
+def test_two_callers_with_one_key_share_one_run() -> None:
+    BEHAVIOUR["seconds"] = 0.5
+    results: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: results.append(small_task(4, idempotency_key="k"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(CALLS) == 1 and results[0] == results[1] and results[0]["output"] == 8
+    assert small_task(4, kind="a", idempotency_key="k") == results[0] and len(CALLS) == 1
+
+
+def test_a_key_with_other_arguments_is_refused() -> None:
+    small_task(4, idempotency_key="k")
+    with pytest.raises(KeyReused, match="choose a new key"):
+        small_task(5, idempotency_key="k")
+    assert small_task(5, idempotency_key="other")["output"] == 10
+
+
+def test_a_failure_gives_the_key_back() -> None:
+    BEHAVIOUR["error"] = RuntimeError("disk")
+    with pytest.raises(RuntimeError, match="disk"):
+        small_task(4, idempotency_key="k")
+    BEHAVIOUR.clear()
+    assert small_task(4, idempotency_key="k")["output"] == 8
+
+
+def test_a_worker_runs_it_by_name() -> None:
+    from celery import Celery
+
+    app = Celery("test", broker="memory://", backend="cache+memory://")
+    app.conf.task_always_eager = True
+    app.set_current()
+    app.finalize()
+    assert small_task.name == "ai_tasks.small_task"
+    assert small_task.delay(3, trace_id="t").get()["output"] == 6
+    with pytest.raises(BadArguments, match="number"):
+        small_task.delay("x").get()
+    assert len(CALLS) == 1
