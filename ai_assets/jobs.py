@@ -54,7 +54,7 @@ class AnalyzeAudio(dg.Config):
 
 
 @dg.op(
-    name="analyze_audio",
+    name="analyze_one_file",
     description="One file through a limited worker and the champion models; stores nothing.",
     out=dg.Out(io_manager_key="memory"),
 )
@@ -77,7 +77,9 @@ class GenerateContent(dg.Config):
     lang: str = "en"
 
 
-@dg.op(name="generate_content", description="One item from facts by the champion.", out=dg.Out(io_manager_key="memory"))
+@dg.op(
+    name="generate_one_item", description="One item from facts by the champion.", out=dg.Out(io_manager_key="memory")
+)
 def generate_content_op(config: GenerateContent, platform: dg.ResourceParam[Platform]) -> dict[str, Any]:
     from ai_assets.content_generation.on_demand import generate_items, read_facts
 

@@ -271,8 +271,9 @@ def run_op_job(name: str, config: Mapping[str, Any], *, run_id: str, trace_id: s
     """Run a job of one op here and return what the op returned. Raises PermanentError with its message."""
     with launched() as launcher:
         job = launcher.definitions.resolve_job_def(name)
+        op = job.nodes[0].name
         result = job.execute_in_process(
-            run_config={"ops": {name: {"config": dict(config)}}, **QUIET_LOGS},
+            run_config={"ops": {op: {"config": dict(config)}}, **QUIET_LOGS},
             instance=launcher.instance,
             run_id=run_id,
             tags={TRACE_TAG: trace_id},
@@ -280,7 +281,7 @@ def run_op_job(name: str, config: Mapping[str, Any], *, run_id: str, trace_id: s
         )
         if not result.success:
             raise PermanentError(failures(launcher.instance, run_id, RunPlan((name,), ()))[0].message)
-        return dict(result.output_for_node(name))
+        return dict(result.output_for_node(op))
 
 
 def answer(platform: Platform, summary: Summary, taken: Taken | None, sources: Sequence[str] | None) -> dict[str, Any]:
