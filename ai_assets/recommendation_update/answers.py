@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 from ai_assets.data_processing.batches import full_path
 from ai_assets.recommendation_update.histories import history_of
+from ai_assets.recommendation_update.playlist_files import Entry, jspf, m3u8
 from ai_assets.recommendation_update.query import QuerySnapshot, recommend, similar
 from ai_assets.recommendation_update.rule_store import RuleStore
 from resources.platform import Platform
@@ -52,6 +54,38 @@ def similar_answer(platform: Platform, reference: str, k: int) -> dict[str, Any]
         "similar": [_track(platform, snapshot, code) | {"score": round(cosine, 6)} for code, cosine in found],
         **_versions(snapshot),
     }
+
+
+def playlist_file(platform: Platform, playlist: str, form: Literal["m3u8", "jspf"]) -> str:
+    """A playlist as the text of a file. What rules, deletions or dislikes exclude at this moment is left out.
+
+    Raises:
+        NothingToAnswer: there is no playlist of that name.
+    """
+    snapshot = snapshot_of(platform)
+    table = platform.lake.table("playlists")
+    rows = table.frame().query("playlist == @playlist").sort_values("position") if table.exists else None
+    if rows is None or rows.empty:
+        raise NothingToAnswer(f"there is no playlist {playlist!r}: ai-assets table playlists names them")
+    listener = rows["listener"].iloc[0]
+    mask = snapshot.allowed(listener)
+    if listener is not None:
+        mask[history_of(platform.lake.table("listening_events"), listener, snapshot.codes).disliked] = False
+    entries = []
+    for track, reason in zip(rows["track"], rows["reason"], strict=True):
+        item = snapshot.codes.get(track)
+        if item is not None and mask[item]:
+            entries.append(_entry(platform, snapshot, item, reason))
+    return m3u8(playlist, entries) if form == "m3u8" else json.dumps(jspf(playlist, entries), ensure_ascii=False)
+
+
+def _entry(platform: Platform, snapshot: QuerySnapshot, item: int, reason: str) -> Entry:
+    shown = _track(platform, snapshot, item)
+    album, seconds = (snapshot.catalogue[name][item] for name in ("album", "duration_seconds"))
+    return Entry(
+        shown["track"], shown["title"], shown["artist"], album=str(album) if album else None, path=shown["path"],
+        seconds=float(seconds) if seconds == seconds else None, reason=reason,
+    )  # fmt: skip
 
 
 def find_track(platform: Platform, snapshot: QuerySnapshot, reference: str) -> int:

@@ -1,0 +1,118 @@
+"""Answers through a real home: lake, database, rules of the moment, playlists as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from listening_world import World
+
+from ai_assets.home import prepare_home
+from ai_assets.recommendation_update import build
+from ai_assets.recommendation_update.answers import (
+    NothingToAnswer,
+    find_track,
+    playlist_file,
+    recommend_answer,
+    similar_answer,
+    snapshot_of,
+)
+from ai_assets.recommendation_update.histories import all_histories
+from ai_assets.recommendation_update.playlist_files import Entry, jspf, m3u8
+from ai_assets.recommendation_update.playlists import all_playlists
+from ai_assets.recommendation_update.rule_store import RuleStore
+from ai_assets.recommendation_update.rules import Rule
+from ai_assets.recommendation_update.serving_folder import write_generation
+from resources.platform import Platform
+from resources.settings import Settings
+
+
+@pytest.fixture
+def platform(
+    world: World, model_folder: Path, ranker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Platform:
+    """A home with events of which listener "l003" is known by pseudonym, and a serving generation."""
+    import deltalake
+
+    monkeypatch.setenv("AI_ASSETS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    platform = prepare_home(Settings())
+    names = {name: platform.pseudonyms.of(name) for name in world.events["listener"].unique()}
+    events = world.events.assign(listener=world.events["listener"].map(names), liked=pd.Series(dtype=object))
+    table = pa.Table.from_pandas(events, preserve_index=False)
+    liked = pa.array([None] * len(events), pa.bool_())
+    table = table.set_column(table.column_names.index("liked"), "liked", liked)
+    deltalake.write_deltalake(str(platform.settings.lake_root) + "/listening_events", table)
+    arrays, facts = build.serving_arrays(model_folder, world.catalogue, world.content)
+    plays = build.play_counts(world.catalogue["track"].to_numpy(str), world.events["track"])
+    catalogue = world.catalogue.assign(plays=plays)
+    write_generation(platform.home.indices / "serving", catalogue, arrays, ranker=ranker, facts=facts)
+    snapshot = snapshot_of(platform)
+    histories = all_histories(platform.lake.table("listening_events"), snapshot.codes)
+    rows = pd.DataFrame(all_playlists(snapshot, histories))
+    deltalake.write_deltalake(str(platform.settings.lake_root) + "/playlists", pa.Table.from_pandas(rows))
+    return platform
+
+
+def test_a_new_rule_holds_at_the_next_answer_on_every_surface(platform: Platform) -> None:
+    before = recommend_answer(platform, "l003", 20)
+    assert not before["cold"] and before["listener"] == "l003" and len(before["recommendations"]) == 20
+    genres = snapshot_of(platform).catalogue["genre"]
+    codes = snapshot_of(platform).codes
+    top = str(genres[codes[before["recommendations"][0]["track"]]])
+    store = RuleStore(platform.database)
+    name = store.add(Rule("genre", "is", top))
+    after = recommend_answer(platform, "l003", 20)
+    alike = similar_answer(platform, before["recommendations"][0]["track"], 20)
+    for shown in (after["recommendations"], alike["similar"]):
+        assert shown and top not in {genres[codes[row["track"]]] for row in shown}
+    assert "#EXTINF" not in playlist_file(platform, f"genre-{top}", "m3u8")
+    store.remove(name)
+    again = recommend_answer(platform, "l003", 20)
+    assert again["recommendations"] == before["recommendations"]
+
+
+def test_asking_for_a_listener_never_seen_is_cold_and_names_nothing(platform: Platform) -> None:
+    answer = recommend_answer(platform, "stranger-4711", 5)
+    assert answer["cold"] and len(answer["recommendations"]) == 5
+    assert {"listener", "recommendations", "generation", "model", "trace_id"} <= set(answer)
+    written = [path for path in platform.home.root.rglob("*") if path.is_file()]
+    assert not [path for path in written if b"stranger-4711" in path.read_bytes()]
+
+
+def test_a_track_is_named_by_id_path_or_artist_and_title(platform: Platform) -> None:
+    snapshot = snapshot_of(platform)
+    full = f"{platform.home.root}/landing/audio/style1/25.flac"
+    for reference in ("t0025", "landing/audio/style1/25.flac", full, "artist 5 -  SONG 25"):
+        assert find_track(platform, snapshot, reference) == 25, reference
+    with pytest.raises(NothingToAnswer, match="no-such-track"):
+        similar_answer(platform, "no-such-track", 3)
+
+
+def test_a_playlist_is_exported_as_m3u8_and_jspf(platform: Platform) -> None:
+    rows = platform.lake.table("playlists").frame()
+    name = rows[rows["kind"] == "discovery"]["playlist"].iloc[0]
+    tracks = rows[rows["playlist"] == name].sort_values("position")["track"].tolist()
+    lines = playlist_file(platform, name, "m3u8").splitlines()
+    assert lines[:2] == ["#EXTM3U", f"#PLAYLIST:{name}"]
+    assert [f"t{int(Path(line).stem):04}" for line in lines[3::2]] == tracks
+    assert all(line.startswith("#EXTINF:1") or line.startswith("#EXTINF:2") for line in lines[2::2] if tracks)
+    value = json.loads(playlist_file(platform, name, "jspf"))["playlist"]
+    assert [track["identifier"] for track in value["track"]] == [[f"urn:track:{track}"] for track in tracks]
+    assert all(track["duration"] > 1_000 and track["annotation"] for track in value["track"])
+    with pytest.raises(NothingToAnswer, match="no playlist 'x'"):
+        playlist_file(platform, "x", "m3u8")
+
+
+def test_names_cannot_add_lines_to_a_playlist_file() -> None:
+    evil = Entry("t1", "A\n/etc/passwd", "B\r\u2028#EXTINF", path="/music/ä b.flac", seconds=61.4)
+    unplayable = [Entry("t2", "C", "D"), Entry("t3", "E", "F", path="/music/x\ny.flac")]
+    lines = m3u8("My\nlist", [evil, *unplayable]).split("\n")
+    assert lines == ["#EXTM3U", "#PLAYLIST:My list", "#EXTINF:61,B  #EXTINF - A /etc/passwd", "/music/ä b.flac", ""]
+    track = jspf("l", [evil])["playlist"]["track"][0]
+    assert unquote(track["location"][0]) == "file:///music/ä b.flac" and track["duration"] == 61_400
+    assert "location" not in jspf("l", unplayable[:1])["playlist"]["track"][0]
