@@ -247,6 +247,7 @@ class Launcher:
 
         job = self.definitions.resolve_implicit_global_asset_job_def()
         ranged = {RANGE_START: plan.keys[0], RANGE_END: plan.keys[-1]} if len(plan.keys) > 1 else {}
+        run_id = free_run_id(self.instance, run_id)
         observe = listening(self._progress) if self._progress is not None else nullcontext()
         with observe:
             return job.execute_in_process(
@@ -260,6 +261,11 @@ class Launcher:
             )
 
 
+def free_run_id(instance: dg.DagsterInstance, run_id: str) -> str:
+    """The id itself, or a new one where a failed run has it already: a task tried again with its key is a new run."""
+    return run_id if instance.get_run_by_id(run_id) is None else str(uuid.uuid4())
+
+
 @contextmanager
 def launched() -> Iterator[Launcher]:
     """A launcher over the home of the environment: what tasks use."""
@@ -271,6 +277,7 @@ def run_op_job(name: str, config: Mapping[str, Any], *, run_id: str, trace_id: s
     """Run a job of one op here and return what the op returned. Raises PermanentError with its message."""
     with launched() as launcher:
         job = launcher.definitions.resolve_job_def(name)
+        run_id = free_run_id(launcher.instance, run_id)
         op = job.nodes[0].name
         result = job.execute_in_process(
             run_config={"ops": {op: {"config": dict(config)}}, **QUIET_LOGS},
