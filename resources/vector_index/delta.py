@@ -179,15 +179,18 @@ class LiveIndex:
             ValueError: a query of the wrong dimension, not finite, or zero.
         """
         away = set(excluded)
-        names, cosines = self._from_base(query, k, away | self.delta.touched, engine)
+        names, cosines = self._from_base(query, k, away, engine)
         values = np.asarray(query, np.float32)
         norm = float(np.linalg.norm(values))
         if len(self.delta.ids):
             if values.shape != self.delta.vectors.shape[1:] or not np.isfinite(norm) or norm == 0.0:
                 raise ValueError(f"a query needs {self.delta.vectors.shape[1]} finite numbers that are not all zero")
-            kept = np.array([name not in away for name in self.delta.ids.tolist()], bool)
-            names = np.concatenate([names, self.delta.ids[kept]])
-            cosines = np.concatenate([cosines, (self.delta.vectors @ (values / norm))[kept]])
+            near = self.delta.vectors @ (values / norm)
+            count = min(len(near), k + len(away))
+            best = np.argpartition(-near, count - 1)[:count] if count else np.empty(0, np.int64)
+            best = best[np.array([name not in away for name in self.delta.ids[best].tolist()], bool)]
+            names = np.concatenate([names, self.delta.ids[best]])
+            cosines = np.concatenate([cosines, near[best]])
         order = np.lexsort((names, -cosines))[:k]
         return names[order], cosines[order]
 
@@ -210,17 +213,18 @@ class LiveIndex:
         return [names[place] for place in order], np.concatenate([part for part in parts if len(part)])[order]
 
     def _from_base(
-        self, query: NDArray[np.float32], k: int, away: set[str] | frozenset[str], engine: str | None
+        self, query: NDArray[np.float32], k: int, away: set[str], engine: str | None
     ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
         """The k nearest of the base that are not away: asks for more until k are left or the base is spent."""
         if self.base is None:
             return np.empty(0, str), np.empty(0, np.float32)
         count = len(self.base.ids)
-        lost = sum(name in self.base.codes for name in away)
+        lost = self.tombstones + len(away)
         wanted = math.ceil(k / max(1.0 - lost / max(count, 1), 1e-3) * 1.5) + 5
         while True:
             names, cosines = self.base.search(query, wanted, engine=engine)
-            kept = np.array([name not in away for name in names.tolist()], bool)
+            touched = self.delta.touched
+            kept = np.array([name not in away and name not in touched for name in names.tolist()], bool)
             if kept.sum() >= k or wanted >= count:
                 return names[kept], cosines[kept]
             wanted *= 2
