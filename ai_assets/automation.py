@@ -4,8 +4,9 @@
 by one failed batch, loses no change that arrives while a run is working, and ignores models. It needs no gate on
 checks, because an output that fails a blocking check is never published.
 
-`on_request` (models, indices, content) and `source` (fed by sensors) have no condition: a dropped file starts no
-training.
+`sensor_led` (days of events, identities, catalogue, content index): the sensors ask the ledger what is stale and
+request it in one run, so that a dropped file is found after two runs and a late event rebuilds its day alone.
+`on_request` (models, content) and `source` have no condition either: a dropped file starts no training.
 """
 
 import dagster as dg
@@ -34,11 +35,12 @@ def keep_fresh(*, partitioned: bool, ignored: dg.AssetSelection) -> dg.Automatio
 
 def with_automation(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
     """Give every asset the condition of its policy."""
-    ignored = dg.AssetSelection.assets(
-        *(name for name, contract in CONTRACTS.items() if contract.policy == "on_request" or name == "raw_events")
-    )
+    models = {name for name, contract in CONTRACTS.items() if contract.policy == "on_request" or name == "raw_events"}
     conditions = {
-        name: keep_fresh(partitioned=contract.partitioning is not None, ignored=ignored)
+        name: keep_fresh(
+            partitioned=contract.partitioning is not None,
+            ignored=dg.AssetSelection.assets(*sorted(models | set(contract.quiet))),
+        )
         for name, contract in CONTRACTS.items()
         if contract.policy == "keep_fresh"
     }

@@ -21,6 +21,12 @@ event_days_job = dg.define_asset_job(
     description="Events and interactions of a UTC day, rebuilt from the raw rows. The one to backfill.",
 )
 
+catalogue_job = dg.define_asset_job(
+    "catalogue_job",
+    selection=dg.AssetSelection.assets("track_identities", "tracks", "tracks_history", "content_index"),
+    description="Identities, catalogue and content index: what makes a new track known and found.",
+)
+
 models_job = dg.define_asset_job(
     "models_job",
     selection=dg.AssetSelection.tag("role", "model"),
@@ -95,6 +101,7 @@ def generate_content() -> None:
 JOBS: list[Any] = [
     audio_batches_job,
     event_days_job,
+    catalogue_job,
     models_job,
     recommendations_job,
     content_job,

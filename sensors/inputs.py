@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ai_assets.contract.spec import CONTRACTS
 from ai_assets.data_processing.batches import AudioInbox
 from ai_assets.data_processing.presence import LANDING_FILES, Presence
+from ai_assets.jobs import audio_batches_job, catalogue_job
 from ai_assets.partitions import AUDIO_BATCHES
 from ai_assets.planning import Planner, day_ranges, event_inbox
 from resources.alerts import Alert
@@ -18,13 +20,14 @@ from resources.platform import Platform
 from resources.roots import StorageFault
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
+CATALOGUE = ("track_identities", "tracks", "tracks_history", "content_index")
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
 def input_sensors(seconds: int) -> list[dg.SensorDefinition]:
     """The sensors of this module."""
 
-    @dg.sensor(job_name="audio_batches_job", minimum_interval_seconds=seconds, default_status=RUNNING)
+    @dg.sensor(jobs=[audio_batches_job, catalogue_job], minimum_interval_seconds=seconds, default_status=RUNNING)
     def new_audio(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
         """Puts settled audio files of the landing folder and the registered roots into a batch and has it analysed."""
         return take_new_audio(context.instance, platform)
@@ -67,14 +70,37 @@ def take_new_audio(instance: dg.DagsterInstance, platform: Platform) -> dg.Senso
     made = platform.lake.ledger.entries("audio_manifest")
     new = [key for key in inbox.batches() if key not in known]
     unmade = [key for key in inbox.batches() if key not in made]
+    catalogue = [] if unmade else catalogue_requests(platform)
+    if catalogue:
+        return dg.SensorResult(run_requests=catalogue)
     if not unmade and not new:
         remark = f"{waiting} files are still being written" if waiting else "no new files"
         return dg.SensorResult(skip_reason=dg.SkipReason("; ".join([remark, *faults])))
-    requests = [dg.RunRequest(run_key=f"batch:{key}", partition_key=key) for key in unmade]
+    # With the selection named, automation knows that these assets were made together and asks for none again.
+    kept = [dg.AssetKey(name) for name, item in CONTRACTS.items() if item.ledger_column == AUDIO_BATCHES.column]
+    requests = [
+        dg.RunRequest(run_key=f"batch:{key}", job_name="audio_batches_job", partition_key=key, asset_selection=kept)
+        for key in unmade
+    ]
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[AUDIO_BATCHES.definition.build_add_request(new)] if new else [],  # type: ignore[attr-defined]
     )
+
+
+def catalogue_requests(platform: Platform) -> list[dg.RunRequest]:
+    """One run over identities, catalogue and content index when the ledger says that they are stale."""
+    stale = [item for item in Planner(platform).items() if item.asset in CATALOGUE]
+    if not stale or not AudioInbox(platform.database, platform.home.root).has_audio():
+        return []
+    digest = hashlib.sha256("".join(item.digest for item in stale).encode()).hexdigest()[:16]
+    return [
+        dg.RunRequest(
+            run_key=f"catalogue:{digest}",
+            job_name="catalogue_job",
+            asset_selection=[dg.AssetKey(name) for name in CATALOGUE],
+        )
+    ]
 
 
 def event_requests(platform: Platform) -> Iterator[dg.RunRequest]:
@@ -108,12 +134,12 @@ def look_for_vanished(cursor: str | None, platform: Platform) -> dg.SensorResult
             platform.alerts.raise_alert(Alert(f"vanished:{look.root}", "files_vanished", look.message))
     entry = platform.lake.ledger.entry(LANDING_FILES)
     digest = entry.content_hash if entry else ""
-    if digest == cursor:
+    if cursor is None or digest == cursor:
         gone = sum(look.gone for look in looks if look.suspended)
         remark = (
             f"{gone} files are gone; waiting for ai-assets run --confirm-removed" if gone else "all files are there"
         )
-        return dg.SensorResult(skip_reason=dg.SkipReason(remark))
+        return dg.SensorResult(cursor=digest, skip_reason=dg.SkipReason(remark))
     event = dg.AssetMaterialization(LANDING_FILES, tags={"dagster/data_version": digest[:32]})
     return dg.SensorResult(
         cursor=digest,

@@ -57,7 +57,8 @@ def platform_asset(
 
     Args:
         schema: pandera `DataFrameModel` of the table; without one the body returns a `Product`.
-        policy: `keep_fresh` (rebuilt when inputs change), `on_request` (models, indices, content) or `source`.
+        policy: `keep_fresh` (rebuilt when inputs change), `sensor_led` (a sensor says which parts, and when),
+            `on_request` (models, content) or `source` (what comes in).
         partitions: how the table is partitioned; the frame holds the keys in that column.
         deps: assets it depends on without loading them as tables.
         quiet: inputs whose change alone does not make it stale.

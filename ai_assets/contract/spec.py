@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 Owner = Literal["architecture", "backend", "machine-learning", "data-engineering", "security", "platform"]
-Policy = Literal["keep_fresh", "on_request", "source"]
+Policy = Literal["keep_fresh", "sensor_led", "on_request", "source"]
 
 
 @dataclass(frozen=True)

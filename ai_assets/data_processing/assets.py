@@ -68,7 +68,8 @@ def raw_events(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Pla
 
 
 @platform_asset(
-    group=GROUP, owner="data-engineering", schema=schemas.ListeningEvents, partitions=EVENT_DAYS, kinds=["deltalake"],
+    group=GROUP, owner="data-engineering", policy="sensor_led", schema=schemas.ListeningEvents,
+    partitions=EVENT_DAYS, kinds=["deltalake"],
     quiet=["track_identities"], checks=[checks.DISTINCT_TRACKS],
 )  # fmt: skip
 def listening_events(
@@ -120,7 +121,8 @@ def listeners(interactions: LakeTable) -> pd.DataFrame:
 
 
 @platform_asset(
-    group=GROUP, owner="data-engineering", schema=schemas.TrackIdentities, kinds=["deltalake"],
+    group=GROUP, owner="data-engineering", policy="sensor_led", schema=schemas.TrackIdentities,
+    kinds=["deltalake"],
     checks=[checks.ONE_TRACK_PER_AUDIO],
 )  # fmt: skip
 def track_identities(
@@ -145,7 +147,8 @@ def track_identities(
 
 
 @platform_asset(
-    group=GROUP, owner="data-engineering", schema=schemas.Tracks, kinds=["deltalake"], deps=["landing_files"],
+    group=GROUP, owner="data-engineering", policy="sensor_led", schema=schemas.Tracks, kinds=["deltalake"],
+    deps=["landing_files"],
     checks=[checks.NAMED_TRACKS],
 )  # fmt: skip
 def tracks(
@@ -177,7 +180,9 @@ def tracks(
     return frame.reindex(columns=list(schemas.Tracks.to_schema().columns))
 
 
-@platform_asset(group=GROUP, owner="data-engineering", schema=schemas.TracksHistory, kinds=["deltalake"])
+@platform_asset(
+    group=GROUP, owner="data-engineering", policy="sensor_led", schema=schemas.TracksHistory, kinds=["deltalake"]
+)
 def tracks_history(tracks: pd.DataFrame, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
     """What the catalogue said about each track, and from when to when."""
     own = platform.lake.table("tracks_history")

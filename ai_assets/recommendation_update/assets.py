@@ -32,11 +32,14 @@ GROUP = "recommendation_update"
 LIST_LENGTH = 20
 
 
-@platform_asset(group=GROUP, owner="machine-learning", kinds=["annoy"], checks=[checks.INDEX_RECALL])
+@platform_asset(
+    group=GROUP, owner="machine-learning", policy="sensor_led", kinds=["annoy"], checks=[checks.INDEX_RECALL]
+)
 def content_index(
     tracks: pd.DataFrame, audio_embeddings: pd.DataFrame, platform: dg.ResourceParam[Platform]
 ) -> Product:
-    """Nearest neighbours in sound: an Annoy index over the embeddings of all tracks, its recall measured."""
+    """Nearest neighbours in sound: an Annoy index over all tracks, its recall measured; new tracks can be asked for."""
+    publish_serving(tracks, audio_embeddings, platform.lake.table("listening_events"), platform)
     content = build.content_matrix(audio_embeddings, tracks)
     if content is None:
         return _no_index("no embeddings yet: they come with audio and a track embedder")
@@ -110,7 +113,7 @@ def ranking_evaluation(ranking_dataset: pd.DataFrame, platform: dg.ResourceParam
 
 
 @platform_asset(
-    group=GROUP, owner="backend", policy="on_request", schema=schemas.Recommendations, kinds=["deltalake"],
+    group=GROUP, owner="backend", schema=schemas.Recommendations, kinds=["deltalake"],
     deps=["collaborative_model", "ranking_model"], checks=[checks.NO_REPEATS],
 )  # fmt: skip
 def recommendations(
