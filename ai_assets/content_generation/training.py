@@ -56,7 +56,7 @@ def fit_text(preset: str, folder: Path) -> Trained:
         curve={"loss": losses},
         card=(
             f"# text_generator\n\nPreset `{preset}`, {len(losses)} steps. Texts of {JUDGED_TEXTS} unseen fact sets in "
-            f"three languages without a fault: {scores.mean():.0%}. At first a reader sees no difference to the grammar; "
+            f"three languages without a fault: {scores.mean():.0%}. At first a reader sees no difference; "
             "the model learns the habits of texts that editors approve.\n"
         ),
     )

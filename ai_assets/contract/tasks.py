@@ -1,7 +1,7 @@
 """`platform_task`: one decorator gives a callable what assets have: checked arguments, a trace, one run per key.
 
-A task is a Celery shared task (`ai_tasks.<name>`): called directly it works here without a broker, `.delay()` sends it to
-the workers of a configured broker. Bad arguments fail once, at once, with an error that names the argument.
+A task is a Celery shared task (`ai_tasks.<name>`): called directly it works here without a broker, `.delay()` sends it
+to the workers of a configured broker. Bad arguments fail once, at once, with an error that names the argument.
 """
 
 import functools
@@ -59,8 +59,8 @@ class TaskCall:
 def platform_task(body: Callable[..., Mapping[str, Any]]) -> Any:
     """Make a function a task. Its first parameter is the `TaskCall`; the others are the caller's arguments.
 
-    The caller may also give `trace_id` and `idempotency_key`; the result is the body's mapping with `trace_id`, `run_id`
-    and `status`. The same key gives the same run: a second caller waits for the first and gets its result.
+    The caller may also give `trace_id` and `idempotency_key`; the result is the body's mapping with `trace_id`,
+    `run_id` and `status`. The same key gives the same run: a second caller waits for the first and gets its result.
     """
     model = _argument_model(body)
 

@@ -100,7 +100,8 @@ def test_a_playlist_is_exported_as_m3u8_and_jspf(platform: Platform) -> None:
     lines = playlist_file(platform, name, "m3u8").splitlines()
     assert lines[:2] == ["#EXTM3U", f"#PLAYLIST:{name}"]
     assert [f"t{int(Path(line).stem):04}" for line in lines[3::2]] == tracks
-    assert all(line.startswith("#EXTINF:1") or line.startswith("#EXTINF:2") for line in lines[2::2] if tracks)
+    lengths = [int(line.removeprefix("#EXTINF:").split(",")[0]) for line in lines[2::2]]
+    assert lengths == [100 + int(track[1:]) for track in tracks]
     value = json.loads(playlist_file(platform, name, "jspf"))["playlist"]
     assert [track["identifier"] for track in value["track"]] == [[f"urn:track:{track}"] for track in tracks]
     assert all(track["duration"] > 1_000 and track["annotation"] for track in value["track"])
