@@ -38,7 +38,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "full": Preset("full", 900, 16384, ModelSize(), "meets the bars of docs/quality/covers.md"),
+    "full": Preset("full", 900, 16384, ModelSize(), "best quality; figures in docs/quality/covers.md"),
     "demo": Preset("demo", 480, 16384, ModelSize(), "shorter training; figures in docs/quality/covers.md"),
     "tiny": Preset(
         "tiny", 120, 2048, ModelSize(width=64, layers=2, inner=192), "rough: for trying the way, not the pictures"
