@@ -26,6 +26,7 @@ TABLE_MODULES = (
     "resources.lake.ledger",
     "resources.lake.fence",
     "resources.alerts",
+    "resources.vector_index.delta",
 )
 
 
