@@ -45,9 +45,10 @@ def prepare_home(settings: Settings) -> Platform:
     with FileLock(home.locks / "instance.lock", timeout=120):
         target = home.dagster / "dagster.yaml"
         if not target.exists():
-            template = Path(__file__).parents[1] / "resources" / "instance" / "local.yaml"
+            name = "local.yaml" if platform.database.is_sqlite else "team.yaml"
+            template = Path(__file__).parents[1] / "resources" / "instance" / name
             target.write_text(template.read_text())
-        if not (home.dagster / "history" / "runs.db").exists():
+        if not (home.dagster / "history" / "runs.db").exists() or not platform.database.is_sqlite:
             with open_instance(platform) as instance:
                 instance.get_runs(limit=1)
                 instance.get_dynamic_partitions("audio_batches")

@@ -217,6 +217,15 @@ class Launcher:
         self._launch(RunPlan(plan.assets, plan.keys[:middle]), summary)
         self._launch(RunPlan(plan.assets, plan.keys[middle:]), summary)
 
+    def check_counts(self) -> dict[str, str]:
+        """Asset -> "passed/all" of the latest result of each of its checks."""
+        graph = self.definitions.resolve_asset_graph()
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
+        found: dict[str, list[bool]] = {}
+        for key, record in latest.items():
+            found.setdefault(key.asset_key.path[-1], []).append(record.status.value == "SUCCEEDED")
+        return {name: f"{sum(results)}/{len(results)}" for name, results in found.items()}
+
     def failed_checks(self, summary: Summary) -> list[dict[str, Any]]:
         """Checks that did not pass in the runs of a launch, blocking ones first."""
         found = []

@@ -44,10 +44,11 @@ def demo(ctx: click.Context, size: Literal["demo", "tiny"], audio: Path | None, 
         summary = launcher.bring_up_to_date()
         printer.close()
         checks = launcher.failed_checks(summary)
+        counts = launcher.check_counts()
     for failure in summary.failures:
         where = f" [{failure.keys[0]}]" if failure.keys else ""
         ERR.print(f"[red]✗ {failure.asset}{where}[/red] {failure.message}")
-    results(platform, summary.runs, checks, time.monotonic() - started)
+    results(platform, summary.runs, counts, checks, time.monotonic() - started)
     return FAILED if summary.failures else 0
 
 
@@ -89,14 +90,17 @@ def _synthesise(platform: Platform, size: Literal["demo", "tiny"]) -> None:
     )
 
 
-def results(platform: Platform, runs: list[Any], failed_checks: list[dict[str, Any]], seconds: float) -> None:
+def results(
+    platform: Platform, runs: list[Any], counts: dict[str, str], failed_checks: list[dict[str, Any]], seconds: float
+) -> None:
     """The page of results."""
     from ai_assets.look import home_status
     from ai_assets.results import content_places, example_listener, example_track, model_metrics
 
     if not runs:
         OUT.print("Everything is up to date; nothing had to be made.")
-    OUT.print(rows_table("assets", home_status(platform)["assets"], ["asset", "partitions", "rows", "bytes"]))
+    assets = [row | {"checks passed": counts.get(row["asset"])} for row in home_status(platform)["assets"]]
+    OUT.print(rows_table("assets", assets, ["asset", "partitions", "rows", "bytes", "checks passed"]))
     models = model_metrics(platform)
     if models:
         OUT.print(rows_table("models (metrics on synthetic data)", models))
