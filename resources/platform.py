@@ -9,7 +9,6 @@ from resources.alerts import Alerts
 from resources.audit_log import AuditLog
 from resources.blobs import Blobs
 from resources.database import Database
-from resources.lake.io_manager import LakeIOManager
 from resources.lake.tables import Lake
 from resources.mlflow_tracking import MlflowTracking
 from resources.model_registry import ModelRegistry
@@ -71,7 +70,9 @@ class Platform:
         return AuditLog(self.home.audit, self.home.secrets)
 
     def resources(self) -> dict[str, object]:
-        """What Dagster hands to assets."""
+        """What Dagster hands to assets. Dagster is imported here alone: answering needs none of it."""
+        from resources.lake.io_manager import LakeIOManager
+
         return {
             "io_manager": LakeIOManager(self.lake),
             "lake": self.lake,

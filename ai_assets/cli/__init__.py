@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "generate": "ai_assets.cli.generate:generate",
     "benchmark": "ai_assets.cli.benchmark:benchmark",
     "audit": "ai_assets.cli.audit:audit",
+    "worker": "ai_assets.cli.worker:worker",
     "ui": "ai_assets.cli.ui:ui",
     "serve-ui": "ai_assets.cli.ui:serve_ui",
 }
@@ -40,7 +41,7 @@ click.rich_click.COMMAND_GROUPS = {
             "name": "Look after it",
             "commands": ["status", "quarantine", "doctor", "models", "promote", "rollback", "audit"],
         },
-        {"name": "Open", "commands": ["ui", "benchmark"]},
+        {"name": "Open", "commands": ["ui", "serve-ui", "worker", "benchmark"]},
     ]
 }
 

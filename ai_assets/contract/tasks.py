@@ -17,8 +17,8 @@ from typing import Any
 
 import pydantic
 import sqlalchemy as sa
-from celery import shared_task
 
+from resources.celery_app import app
 from resources.database import METADATA, Database, upsert
 from resources.tracing import derive_trace_id
 
@@ -77,7 +77,7 @@ def platform_task(body: Callable[..., Mapping[str, Any]]) -> Any:
         for name in ("trace_id", "idempotency_key")
     ]
     task.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[1:], *extra])  # type: ignore[attr-defined]
-    return shared_task(name=f"ai_tasks.{body.__name__}", typing=False)(task)
+    return app.task(name=f"ai_tasks.{body.__name__}", typing=False, shared=True)(task)
 
 
 def _argument_model(body: Callable[..., Any]) -> type[pydantic.BaseModel]:

@@ -97,14 +97,14 @@ def test_a_failure_gives_the_key_back() -> None:
 
 
 def test_a_worker_runs_it_by_name() -> None:
-    from celery import Celery
+    from resources.celery_app import app
 
-    app = Celery("test", broker="memory://", backend="cache+memory://")
     app.conf.task_always_eager = True
-    app.set_current()
-    app.finalize()
-    assert small_task.name == "ai_tasks.small_task"
-    assert small_task.delay(3, trace_id="t").get()["output"] == 6
-    with pytest.raises(BadArguments, match="number"):
-        small_task.delay("x").get()
+    try:
+        assert small_task.name == "ai_tasks.small_task"
+        assert small_task.delay(3, trace_id="t").get()["output"] == 6
+        with pytest.raises(BadArguments, match="number"):
+            small_task.delay("x").get()
+    finally:
+        app.conf.task_always_eager = False
     assert len(CALLS) == 1
