@@ -80,16 +80,16 @@ def analyse_files(
     """
     records = RecordCache(cache / "analysis")
     found: dict[int, Record] = {}
-    todo: list[tuple[int, list[str]]] = []
+    waiting: list[tuple[int, list[str]]] = []
     for place, job in enumerate(jobs):
         held = records.get(job.file_hash)
         missing = stale_families(held)
         if held is not None and not missing:
             found[place] = held
         else:
-            todo.append((place, missing))
+            waiting.append((place, missing))
     done = len(found)
-    for place, analysis in _computed(jobs, todo, cache, workers, max_seconds):
+    for place, analysis in _computed(jobs, waiting, cache, workers, max_seconds):
         record = merged(records.get(jobs[place].file_hash), analysis, blobs)
         if record["report"]["status"] not in ("timeout", "killed"):
             records.put(jobs[place].file_hash, record)
@@ -115,12 +115,12 @@ def stale_families(record: Record | None) -> list[str]:
 
 def _computed(
     jobs: Sequence[Job],
-    todo: Sequence[tuple[int, list[str]]],
+    waiting: Sequence[tuple[int, list[str]]],
     cache: Path,
     workers: int | None,
     max_seconds: float | None,
 ) -> Iterator[tuple[int, TrackAnalysis]]:
-    if not todo:
+    if not waiting:
         return
     items = [
         {
@@ -130,7 +130,7 @@ def _computed(
             "cache_dir": str(cache / "tables"),
             "max_seconds": max_seconds,
         }
-        for place, families in todo
+        for place, families in waiting
     ]
     count = min(workers or os.cpu_count() or 1, len(items))
     with LimitedPool(
@@ -141,7 +141,7 @@ def _computed(
         preload=("ai_assets.audio_analysis.one_pass",),
     ) as pool:
         for outcome in pool.map(WORKER, items, ordered=False):
-            place = todo[outcome.item_index][0]
+            place = waiting[outcome.item_index][0]
             if outcome.status == "ok":
                 yield place, outcome.value
             else:
