@@ -127,23 +127,23 @@ class Tracks(Strict):
     """The catalogue: one current row per track."""
 
     track: Series[str] = pa.Field(unique=True, description="Track id.")
-    title: Series[str]
-    artist: Series[str]
-    album: Series[str] = pa.Field(nullable=True)
+    title: Series[str] = pa.Field(description="From the tags, else the file's name.")
+    artist: Series[str] = pa.Field(description="From the tags, else Unknown artist.")
+    album: Series[str] = pa.Field(nullable=True, description="From the tags.")
     genre: Series[str] = pa.Field(nullable=True, description="From the file's tags, else from the classifier.")
-    genre_source: Series[str] = pa.Field(nullable=True, isin=["tag", "classifier"])
-    year: Series[pd.Int64Dtype] = pa.Field(nullable=True)
-    root: Series[str] = pa.Field(nullable=True)
-    path: Series[str] = pa.Field(nullable=True)
+    genre_source: Series[str] = pa.Field(nullable=True, isin=["tag", "classifier"], description="Who said the genre.")
+    year: Series[pd.Int64Dtype] = pa.Field(nullable=True, description="From the tags.")
+    root: Series[str] = pa.Field(nullable=True, description="Registered root the path is relative to.")
+    path: Series[str] = pa.Field(nullable=True, description="Path of one of its files below the root.")
     files: Series[int] = pa.Field(ge=0, description="Files that hold this track.")
-    has_audio: Series[bool]
+    has_audio: Series[bool] = pa.Field(description="False: known from events alone.")
     deleted: Series[bool] = pa.Field(description="Every file of it is gone, or it was withdrawn.")
-    audio_hash: Series[str] = pa.Field(nullable=True)
+    audio_hash: Series[str] = pa.Field(nullable=True, description="sha256 of the decoded samples.")
     duration_seconds: Series[float] = pa.Field(nullable=True, ge=0, description="Seconds.")
     tempo_bpm: Series[float] = pa.Field(nullable=True, ge=0, description="Beats per minute.")
     key: Series[str] = pa.Field(nullable=True, description='As "C# minor".')
     loudness_lufs: Series[float] = pa.Field(nullable=True, description="EBU R128 integrated loudness, LUFS.")
-    energy_index: Series[float] = pa.Field(nullable=True, ge=0, le=1)
+    energy_index: Series[float] = pa.Field(nullable=True, ge=0, le=1, description="Our index, 0 to 1.")
     mood: Series[str] = pa.Field(nullable=True, description="Derived from tempo, mode and energy by a documented rule.")
 
 
