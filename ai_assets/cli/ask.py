@@ -53,8 +53,10 @@ def similar(ctx: click.Context, track: str, k: int, as_json: bool) -> int:
         raise NotThere(str(error.args[0])) from None
     if as_json:
         emit_json(answer)
-    else:
+    elif answer["similar"]:
         OUT.print(_table("similar tracks", answer["similar"], reasons=False))
+    else:
+        OUT.print("Nothing can be compared with this track: it is silent or unreadable, and nobody has played it.")
     return 0
 
 

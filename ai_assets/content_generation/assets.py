@@ -21,7 +21,8 @@ from ai_assets.model_training.training_run import PROMOTION, train
 from resources.platform import Platform
 
 GROUP = "content_generation"
-COVERS, TUNES = 24, 8
+COVERS = {"full": 24, "demo": 24, "tiny": 6}
+TUNES = {"full": 8, "demo": 8, "tiny": 2}
 COLUMNS = list(schemas.GeneratedItems.to_schema().columns)
 
 
@@ -103,7 +104,7 @@ def cover_art(tracks: pd.DataFrame, platform: dg.ResourceParam[Platform]) -> Tab
     from ai_assets.content_generation.covers import CoverGenerator, contact_sheet
 
     champion = platform.registry.champion("cover_generator")
-    subjects = track_subjects(tracks, COVERS)
+    subjects = track_subjects(tracks, COVERS[platform.settings.preset])
     if champion is None or not subjects:
         return Table(pd.DataFrame(columns=COLUMNS))
     folder = platform.registry.fetch("cover_generator")
@@ -120,7 +121,7 @@ def generated_music(tracks: pd.DataFrame, platform: dg.ResourceParam[Platform]) 
     from ai_assets.content_generation.music import MusicGenerator
 
     champion = platform.registry.champion("music_generator")
-    subjects = track_subjects(tracks, TUNES)
+    subjects = track_subjects(tracks, TUNES[platform.settings.preset])
     if champion is None or not subjects:
         return Table(pd.DataFrame(columns=COLUMNS))
     folder = platform.registry.fetch("music_generator")

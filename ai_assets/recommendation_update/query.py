@@ -190,6 +190,8 @@ def similar(
         if vectors is None:
             return []
         norms = np.linalg.norm(vectors, axis=1)
+    if not norms[item]:
+        return []  # neither heard by anybody nor audible: nothing is like it
     cosines = (vectors @ vectors[item]) / np.maximum(norms * norms[item], 1e-12)
     mask = snapshot.allowed(listener, day) & (norms > 0)
     mask[item] = False

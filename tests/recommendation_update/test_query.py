@@ -199,3 +199,20 @@ def test_answering_needs_no_torch_no_mlflow_and_at_most_two_seconds(serving: Pat
     )  # fmt: skip
     heavy, seconds = done.stdout.rsplit(" ", 1)
     assert heavy == "[]" and float(seconds) < 2.0
+
+
+def test_a_track_that_nothing_is_known_about_is_like_nothing(snapshot: QuerySnapshot) -> None:
+    from dataclasses import replace
+
+    from ai_assets.recommendation_update.candidates import Sources
+
+    known = snapshot.sources
+    assert known.content is not None
+    assert known.tower is not None
+    content, outputs = known.content.copy(), known.tower.outputs.copy()
+    content[0] = outputs[0] = 0.0
+    tower = replace(known.tower, outputs=outputs)
+    sources = Sources(plays=known.plays, artists=known.artists, tower=tower, ials=known.ials, content=content)
+    unknown = replace(snapshot, sources=sources)
+    assert similar(unknown, 0, 3) == []
+    assert len(similar(unknown, 1, 3)) == 3
