@@ -52,7 +52,8 @@ def ask(home: Path, *arguments: str, timeout: float = 300) -> Answer:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """The demo's home and what making it printed; made once, also with several test processes."""
-    shared = tmp_path_factory.getbasetemp().parent / "command-line-home"
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "command-line-home"
     home, kept = shared / "home", shared / "demo.json"
     shared.mkdir(exist_ok=True)
     with FileLock(shared / "made.lock"):
