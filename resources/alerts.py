@@ -19,11 +19,12 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import sqlalchemy as sa
 
 from resources.database import METADATA, Database, upsert
+from resources.error_codes import remedy
 from resources.redaction import REDACTOR, Redactor
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,8 @@ class Alerts:
     database: Database
     redactor: Redactor = REDACTOR
 
+    FORGETS_NOTHING: ClassVar[str] = "its rows lie in the platform database, which erases them"
+
     def raise_alert(self, alert: Alert, *, now: datetime | None = None) -> None:
         """Write the alert. A firing one is counted; a resolved one fires anew. Sends nothing."""
         time = _text(now)
@@ -277,7 +280,12 @@ def _waiting() -> sa.ColumnElement[bool]:
 
 def _message(row: Mapping[str, Any], state: str) -> dict[str, Any]:
     names = ("dedup_key", "code", "severity", "title", "trace_id", "count", "first_seen", "last_seen")
-    return {**{name: row[name] for name in names}, "state": state, "details": json.loads(row["details"])}
+    return {
+        **{name: row[name] for name in names},
+        "state": state,
+        "details": json.loads(row["details"]),
+        "remedy": remedy(row["code"]),
+    }
 
 
 def _idempotency_key(row: Mapping[str, Any], state: str) -> str:

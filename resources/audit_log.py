@@ -68,6 +68,8 @@ class AuditLog:
         checkpoints: another place for the checkpoints (another disk, a shipped folder).
     """
 
+    FORGETS_NOTHING = "it may keep pseudonyms, never a raw id: it is the proof of an erasure, and cannot be changed"
+
     def __init__(
         self, folder: Path, secrets: Path, *, checkpoints: Path | None = None, redactor: Redactor = REDACTOR
     ) -> None:

@@ -11,6 +11,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
@@ -23,6 +24,10 @@ class Blobs:
     """A folder of blobs, fanned out by the first two digits."""
 
     root: Path
+
+    FORGETS_NOTHING: ClassVar[str] = (
+        "sounds, pictures and scores of tracks, named by their content; nothing of listeners"
+    )
 
     def path(self, name: str) -> Path:
         """Where the blob `sha256[.suffix]` lies. Raises ValueError for anything that is no blob name."""

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from resources import task_counts
 from resources.alerts import Alerts
 from resources.database import Database
 from resources.quarantine import QUARANTINE
@@ -52,12 +53,16 @@ class AssetNode:
 
 @dataclass(frozen=True)
 class Reading:
-    """One gauge of another room: name without prefix, help text, and its values by tuples of label values (few)."""
+    """One family of another room: name without prefix, help text, and its values by tuples of label values (few).
+
+    A histogram's values are pairs: cumulative buckets with their upper bounds, and the sum.
+    """
 
     name: str
     help: str
-    values: Mapping[Any, float]
+    values: Mapping[Any, Any]
     labels: tuple[str, ...] = ()
+    kind: Literal["gauge", "counter", "histogram"] = "gauge"
 
 
 Source = Callable[[], Iterable[Reading]]
@@ -104,7 +109,7 @@ class InstanceMetrics(Collector):
     def describe(self) -> list[Any]:
         return []
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         with self._lock:
             start = time.perf_counter()
             self._follow_steps()
@@ -114,7 +119,7 @@ class InstanceMetrics(Collector):
             spent.add_metric([], time.perf_counter() - start)
             yield spent
 
-    def _families(self, name: str, source: Source) -> list[GaugeMetricFamily]:
+    def _families(self, name: str, source: Source) -> list[Metric]:
         try:
             return [_family(reading) for reading in source()]
         except Exception as error:
@@ -233,7 +238,7 @@ class InstanceMetrics(Collector):
 
 
 def database_readings(database: Database) -> list[Reading]:
-    """Quarantined rows by table and code, and the state of the alert outbox."""
+    """Quarantined rows by table and code, the state of the alert outbox, and the calls of tasks."""
     count = sa.func.count().label("count")
     columns = (QUARANTINE.c.table, QUARANTINE.c.code)
     rows = database.query(sa.select(*columns, count).group_by(*columns).limit(MAX_LABELS))
@@ -248,6 +253,14 @@ def database_readings(database: Database) -> list[Reading]:
         ),
         Reading("alerts", "Alerts by state.", firing, ("state",)),
         Reading("alert_outbox_age_seconds", "Age of the oldest undelivered alert.", {(): alerts.lag_seconds()}),
+        Reading(
+            "task_requests",
+            "Calls of the platform's tasks by how they ended.",
+            task_counts.requests(database),
+            ("task", "status"),
+            "counter",
+        ),
+        Reading("task_seconds", "Duration of task calls.", task_counts.durations(database), ("task",), "histogram"),
     ]
 
 
@@ -258,9 +271,17 @@ def serve_metrics(
     return start_http_server(port, addr=host, registry=metrics.registry)
 
 
-def _family(reading: Reading) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(PREFIX + reading.name, reading.help, labels=reading.labels)
-    for labels in sorted(reading.values)[:MAX_LABELS]:
+def _family(reading: Reading) -> Metric:
+    name, chosen = PREFIX + reading.name, sorted(reading.values)[:MAX_LABELS]
+    if reading.kind == "histogram":
+        histogram = HistogramMetricFamily(name, reading.help, labels=reading.labels)
+        for labels in chosen:
+            buckets, total = reading.values[labels]
+            histogram.add_metric(list(labels), buckets=buckets, sum_value=total)
+        return histogram
+    make = CounterMetricFamily if reading.kind == "counter" else GaugeMetricFamily
+    family: Any = make(name, reading.help, labels=reading.labels)
+    for labels in chosen:
         family.add_metric(list(labels), reading.values[labels])
     return family
 

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from resources.redaction import REDACTOR
+from resources.scrub import Word, mask_tree
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +218,16 @@ class MlflowTracking:
     @property
     def uri(self) -> str:
         return tracking_uri(self.place)
+
+    def forget(self, pseudonym: str) -> int:
+        """Overwrite a listener's pseudonym in the store and its artifacts; returns in how many files it stood.
+
+        A server's store is its operator's: nothing is done there.
+        """
+        if not self.uri.startswith("sqlite:///"):
+            return 0
+        folder = Path(self.uri.removeprefix("sqlite:///")).parent
+        return len(mask_tree(folder, [Word(pseudonym, anywhere=True)]))
 
     def client(self) -> Any:
         """An `MlflowClient` on the prepared store."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
 import pickletools
+import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,9 @@ from typing import Any, BinaryIO
 
 MANIFEST = "manifest.json"
 MAX_HEADER_BYTES = 100 * 2**20
+# Protocol buffers and checkpoint shards of a SavedModel: data, though its graph needs a look of its own.
+SAVED_MODEL_FILE = re.compile(r"saved_model\.pb|fingerprint\.pb|variables\.index|variables\.data-\d{5}-of-\d{5}")
+EXAMPLE_INPUTS = "/data/sample_inputs/"
 
 
 class UnsafeModel(ValueError):
@@ -92,7 +98,7 @@ def check_file(path: Path) -> str:
             return "safetensors"
         file.seek(0)
         if head.startswith(b"PK"):
-            return _check_npz(path)
+            return _check_archive(path) if path.suffix == ".pt2" else _check_npz(path)
         if head.startswith(b"\x93NUMPY"):
             _check_npy(file, str(path))
             return "npy"
@@ -100,6 +106,8 @@ def check_file(path: Path) -> str:
             return "parquet"
         if path.suffix == ".onnx" and head[:1] == b"\x08":
             return "onnx"
+        if SAVED_MODEL_FILE.fullmatch(path.name) and head[:1] != b"\x80":
+            return "tensorflow"
         return _check_text(path, file.read())
 
 
@@ -133,6 +141,38 @@ def _check_npz(path: Path) -> str:
     except zipfile.BadZipFile as error:
         raise UnsafeModel(f"{path}: damaged archive ({error})") from None
     return "npz"
+
+
+def _check_archive(path: Path) -> str:
+    """A torch.export archive: plain weights and JSON; its example inputs are the one pickle, and of tensors alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                data = archive.read(name)
+                if EXAMPLE_INPUTS in name:
+                    _check_tensors(data, f"{path}:{name}")
+                elif data[:2] == b"PK" or name.endswith((".pt", ".pkl", ".so", ".py")) or _ends_as_pickle(name, data):
+                    raise UnsafeModel(f"{path}: its member {name} is a pickle or code; export plain tensors")
+                elif name.endswith("_config.json") and re.search(rb'"use_pickle"\s*:\s*true', data):
+                    raise UnsafeModel(f"{path}: {name} asks for unpickling; export plain tensors")
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise UnsafeModel(f"{path}: damaged archive ({error})") from None
+    return "torch_export"
+
+
+def _check_tensors(data: bytes, where: str) -> None:
+    import torch
+
+    try:
+        torch.load(io.BytesIO(data), weights_only=True)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        raise UnsafeModel(f"{where}: a pickle of more than tensors ({first[:200]})") from None
+
+
+def _ends_as_pickle(name: str, data: bytes) -> bool:
+    """Whether a pickle machine would run this to its end (raw weights may only begin like a pickle)."""
+    return not name.endswith(".json") and data[:1] == b"\x80" and _is_pickle(data)
 
 
 def _check_npy(file: BinaryIO, where: str) -> None:

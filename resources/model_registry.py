@@ -23,6 +23,7 @@ from filelock import FileLock
 from resources.mlflow_tracking import LOCK_WAIT_SECONDS, Lock, MlflowTracking, load_mlflow
 from resources.model_files import MANIFEST, Manifest, UnsafeModel, examine_folder, verify_folder
 from resources.redaction import REDACTOR
+from resources.scrub import Word, mask_tree
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,10 @@ class ModelRegistry:
     tracking: MlflowTracking
     cache: Path
     lock: Lock | None = field(default=None, compare=False)
+
+    def forget(self, pseudonym: str) -> int:
+        """Overwrite a listener's pseudonym in fetched models; the registered ones lie in the tracking store."""
+        return len(mask_tree(self.cache, [Word(pseudonym, anywhere=True)]))
 
     def log_model(
         self,
@@ -200,7 +205,7 @@ class ModelRegistry:
         client = self.tracking.client()
         with self._locked(name):
             current = self.champion(name)
-            history = self._history(client, name)
+            history = self._history(client, name) if current is not None else []
             # The alias is the truth: a history whose last entries were not undone (a crash between) is cut to it.
             while current is not None and current.version in history and history[-1] != current.version:
                 history.pop()
@@ -292,6 +297,8 @@ class ModelRegistry:
         except mlflow.exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        # MLflow looks the logged model up in the process's own store, whatever client asks.
+        mlflow.set_tracking_uri(self.tracking.uri)
         # Last, and with all its tags at once: a version that exists is a version that is complete.
         numbers = json.dumps({key: float(value) for key, value in metrics.items()}, sort_keys=True)
         version = client.create_model_version(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from resources.alerts import Alerts
 from resources.audit_log import AuditLog
 from resources.blobs import Blobs
 from resources.database import Database
+from resources.erasures import Erasures
+from resources.event_stream import EventStream, make_stream
 from resources.lake.tables import Lake
 from resources.mlflow_tracking import MlflowTracking
 from resources.model_registry import ModelRegistry
 from resources.pseudonyms import Pseudonyms
 from resources.quarantine import Quarantine
+from resources.run_leases import RunLeases
 from resources.settings import Home, Settings
 from resources.tracing import Tracing
 
@@ -50,6 +54,15 @@ class Platform:
         return Pseudonyms(self.home.secrets, key.get_secret_value() if key is not None else None)
 
     @cached_property
+    def event_stream(self) -> EventStream:
+        url = self.settings.redis_url
+        return make_stream(url.get_secret_value() if url is not None else None, self.database, self.pseudonyms.of)
+
+    @cached_property
+    def run_leases(self) -> RunLeases:
+        return RunLeases(self.database)
+
+    @cached_property
     def tracing(self) -> Tracing:
         return Tracing(self.home.traces, self.settings.otlp_endpoint)
 
@@ -68,6 +81,15 @@ class Platform:
     @cached_property
     def audit(self) -> AuditLog:
         return AuditLog(self.home.audit, self.home.secrets)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        return Erasures(self.database)
+
+    def holders(self) -> dict[str, Any]:
+        """Every resource by name: each has `forget(pseudonym)`, or says in `FORGETS_NOTHING` why it needs none."""
+        names = [name for name, item in vars(Platform).items() if isinstance(item, cached_property)]
+        return {name: getattr(self, name) for name in names}
 
     def resources(self) -> dict[str, object]:
         """What Dagster hands to assets. Dagster is imported here alone: answering needs none of it."""

@@ -28,6 +28,8 @@ class Pseudonyms:
         KeyChanged: by `prepare`, when the home was built with another key.
     """
 
+    FORGETS_NOTHING = "the key alone; who was mapped with it is not kept"
+
     def __init__(self, folder: Path, key: str | None = None) -> None:
         self._folder = folder
         self._configured = key

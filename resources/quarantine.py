@@ -53,6 +53,8 @@ def _stored(source: str) -> str:
 class Quarantine:
     """The quarantine table of the platform database."""
 
+    FORGETS_NOTHING = "its rows lie in the platform database, which erases them, and hold no text of what was rejected"
+
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -38,6 +38,10 @@ class Home:
         return self.root / "landing" / "scores"
 
     @property
+    def landing_covers(self) -> Path:
+        return self.root / "landing" / "covers"
+
+    @property
     def lake(self) -> Path:
         return self.root / "lake"
 
@@ -93,8 +97,8 @@ class Home:
     def make(self) -> None:
         """Create every folder. Raises OSError (naming the folder) where that is not possible."""
         for folder in (
-            self.landing_audio, self.landing_events, self.landing_scores, self.lake, self.blobs, self.cache,
-            self.indices, self.dagster, self.mlflow, self.audit, self.traces, self.logs, self.locks,
+            self.landing_audio, self.landing_events, self.landing_scores, self.landing_covers, self.lake, self.blobs,
+            self.cache, self.indices, self.dagster, self.mlflow, self.audit, self.traces, self.logs, self.locks,
         ):  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
         self.secrets.mkdir(parents=True, exist_ok=True)
@@ -115,6 +119,15 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(default=None, description="Redis for the event stream and worker leases.")
     broker_url: SecretStr | None = Field(default=None, description="Celery broker (redis:// or amqp://).")
+    executor: Literal["in_process", "celery"] = Field(
+        default="in_process", description="Where steps work: in their run's process, or on Celery workers."
+    )
+    worker_key: SecretStr | None = Field(
+        default=None, description="Key that signs messages to workers; made once in the home's secrets when not set."
+    )
+    unsigned_tasks: Literal["refuse", "accept"] = Field(
+        default="refuse", description="What workers do with tasks that other programs send without a signature."
+    )
     lake_uri: str | None = Field(
         default=None, description="Where tables lie; a folder in the home, or s3://bucket/path."
     )
@@ -156,13 +169,35 @@ class Settings(BaseSettings):
     retrain_events: int = Field(
         default=20_000, ge=1, description="New events after which listening models are retrained."
     )
+    retrain_drift: float = Field(
+        default=0.25, gt=0, description="Population stability index since the last training at which models retrain."
+    )
+    training_processes: int = Field(
+        default=1, ge=1, le=64, description="Processes per machine that train the listening model together."
+    )
+    training_nodes: int = Field(default=1, ge=1, description="Machines that train together; each other one joins in.")
+    training_rendezvous: str = Field(
+        default="localhost:0", description="HOST:PORT where the machines of a training meet (0 = any free port)."
+    )
+    training_seconds: float = Field(default=3_600, gt=0, description="Longest distributed training or tuning.")
+    tuning_workers: int = Field(default=2, ge=1, le=64, description="Worker processes of a tuning study.")
     preset: Literal["full", "demo", "tiny"] = Field(
         default="full", description="How long the content generators train, in fixed steps (demo and tiny are shorter)."
     )
     review: Literal["auto", "manual"] = Field(
         default="manual", description="Whether generated items whose checks passed are published without a person."
     )
+    cover_font: Path | None = Field(
+        default=None, description="Font file (.ttf, .otf) of the lettering on covers; DejaVu Sans Bold when not set."
+    )
     pretrained_text: Path | None = Field(default=None, description="Folder of a causal language model (safetensors).")
+    pretrained_cover: Path | None = Field(
+        default=None, description="Folder of a Stable Diffusion pipeline (diffusers)."
+    )
+    pretrained_music: Path | None = Field(default=None, description="Folder of a MusicGen model (transformers).")
+    pretrained_seconds: float = Field(
+        default=1800, gt=0, description="Longest time for one batch of a pretrained model; then it is stopped."
+    )
 
     @field_validator("database_url")
     @classmethod

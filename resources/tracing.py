@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from resources.redaction import REDACTOR
+from resources.scrub import Word, mask_tree
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +197,7 @@ class Tracing:
     """
 
     def __init__(self, folder: Path, endpoint: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
         files = FileExporter(folder)
         self._exporter: Exporter = files if endpoint is None else OtlpExporter(endpoint, files, headers)
         if endpoint is not None:
@@ -207,6 +209,10 @@ class Tracing:
             self._exporter.emit(replace(record, attributes=_bounded(record.attributes)))
         except Exception as error:
             log.warning("span %s could not be written: %s", record.name, error)
+
+    def forget(self, pseudonym: str) -> int:
+        """Overwrite a listener's pseudonym in the span files; returns in how many it stood."""
+        return len(mask_tree(self._folder, [Word(pseudonym, anywhere=True)]))
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Hand over what is buffered, waiting at most so long; False when that was not enough."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dagster import DagsterInstance, DagsterRun, QueuedRunCoordinator, __version__
-from dagster._core.run_coordinator import SubmitRunContext
+from dagster import DagsterInstance, __version__
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget, WorkspaceLoadTarget
 from dagster._core.workspace.permissions import (
@@ -19,7 +18,6 @@ from resources.guard.asgi import PERSON, Guard, Rules
 from resources.guard.identity import Person
 from resources.guard.roles import Role, may_use
 
-USER_TAG = "user"
 DEFINITIONS, LOCATION = "ai_assets.definitions", "music_ai"
 
 
@@ -53,16 +51,6 @@ class RoleWorkspace(WorkspaceProcessContext):
             source=source,
             read_only=False,
         )
-
-
-class AttributedRunCoordinator(QueuedRunCoordinator):
-    """Dagster's queue, which also tags a run with who asked for it in the UI (`user`)."""
-
-    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
-        user = context.get_request_header("X-Forwarded-User")
-        if user:
-            self._instance.add_run_tags(context.dagster_run.run_id, {USER_TAG: user})
-        return super().submit_run(context)
 
 
 def guarded_app(workspace: WorkspaceProcessContext, rules: Rules) -> Guard:

@@ -35,6 +35,10 @@ class Fenced(Exception):
     """A newer attempt has already written this partition; the older one must stop and must not be retried."""
 
 
+class DatabaseBehind(RuntimeError):
+    """The database is an older copy than the lake; a new epoch was begun, and the next attempt stands above all."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """Who writes: the run, the attempt within it, and their token."""
@@ -54,6 +58,18 @@ def run_sequence(database: Database, run_id: str) -> int:
             return int(found)
         result = connection.execute(sa.insert(RUN_TOKENS).values(run_id=run_id))
         return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def never_given(database: Database, found: int, epoch: int) -> bool:
+    """Whether a token of this epoch was given out by a database that knew more than this one does (a restored copy).
+
+    Whoever prunes `run_tokens` keeps its newest row; an empty table says nothing.
+    """
+    if found >> 48 != epoch:
+        return False
+    rows = database.query(sa.select(sa.func.max(RUN_TOKENS.c.sequence).label("highest")))
+    highest = rows[0]["highest"]
+    return highest is not None and (found >> 8) % 2**40 > highest
 
 
 def token(*, epoch: int, sequence: int, attempt: int) -> int:

@@ -6,6 +6,7 @@ not their truth: a crash in between leaves the old row, and the retry of the ste
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -89,6 +90,23 @@ class Ledger:
     def entry(self, asset: str, partition: str = "") -> Entry | None:
         rows = self._database.query(sa.select(LEDGER).where(LEDGER.c.asset == asset, LEDGER.c.partition == partition))
         return Entry(**rows[0]) if rows else None
+
+    def spoil(self, asset: str, partitions: Iterable[str], token: int) -> None:
+        """Note that content was taken out of `partitions`: they are stale, and so is all that is made from them.
+
+        No attempt older than `token` may write any partition of the asset again.
+        """
+        with self._database.begin() as connection:
+            connection.execute(
+                sa.update(LEDGER).where(LEDGER.c.asset == asset, LEDGER.c.token < token).values(token=token)
+            )
+            for partition in partitions:
+                digest = hashlib.sha256(f"{asset}/{partition}/{token}".encode()).hexdigest()
+                connection.execute(
+                    sa.update(LEDGER)
+                    .where(LEDGER.c.asset == asset, LEDGER.c.partition == partition)
+                    .values(content_hash=digest, inputs_digest="")
+                )
 
     def forget(self, asset: str, partitions: Iterable[str]) -> None:
         """Drop the entries of partitions that no longer exist."""

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from resources.database import Database
+from resources.erasures import newest_token
 from resources.lake import fence
-from resources.lake.fence import Attempt, Fenced
+from resources.lake.fence import Attempt, DatabaseBehind, Fenced
 from resources.lake.ledger import Entry, Ledger
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 PARTITION_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 CONFLICT_TRIES = 20
+QUERY_MEMORY = "1GB"
 EPOCHS = "epochs"
+LISTENER = "listener"
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,11 @@ class Lake:
             data = _only_partition(data, column, key)
         digest = digest or content_hash(data)
         app = f"{table}/{key or ''}"
-        with self.database.lock(f"lake:{self.root}:{app}"), self._alone_at_first(table):
+        with self.writing(), self.database.lock(f"lake:{self.root}:{app}"), self._alone_at_first(table):
+            if LISTENER in data.column_names and attempt.token < newest_token(self.database):
+                raise Fenced(
+                    f"{app}: a listener was erased since run {attempt.run_id} began; it changed nothing, run it again"
+                )
             written = self._replace(table, data, attempt, app, digest, column, key, origin)
             # Inside the lock: an equal second write leaves no commit, so only the ledger holds its newer token.
             entry = Entry(asset=table, partition=key or "", content_hash=digest, token=attempt.token, **asdict(origin),
@@ -233,6 +241,12 @@ class Lake:
             (handle.transaction_version(app) or 0) if handle is not None else 0, entry.token if entry is not None else 0
         )
         if newest > attempt.token:
+            if fence.never_given(self.database, newest, self._epoch):
+                with self.database.begin() as connection:
+                    connection.execute(sa.delete(fence.LAKE_EPOCHS))
+                raise DatabaseBehind(
+                    f"{app}: the platform database is an older copy than the lake; trying again above it"
+                )
             raise Fenced(
                 f"{app}: written by a newer attempt (token {newest} > {attempt.token}); "
                 f"this attempt of run {attempt.run_id} is superseded and changed nothing"
@@ -247,7 +261,7 @@ class Lake:
         from deltalake.exceptions import CommitFailedError
 
         app = f"{table}<{source}"
-        with self.database.lock(f"lake:{self.root}:{table}<"), self._alone_at_first(table):
+        with self.writing(), self.database.lock(f"lake:{self.root}:{table}<"), self._alone_at_first(table):
             for _ in range(CONFLICT_TRIES):
                 handle = self.open(table)
                 if handle is not None and (handle.transaction_version(app) or 0) >= offset:
@@ -266,6 +280,20 @@ class Lake:
                 except CommitFailedError:
                     continue
         raise TimeoutError(f"{table}: {CONFLICT_TRIES} commits in a row met a concurrent one")
+
+    def writing(self, *, alone: bool = False) -> AbstractContextManager[None]:
+        """Writers pass together; whoever takes files away from under them (`alone`) waits until all are out."""
+        return self.database.gate(f"lake:{self.root}", alone=alone)
+
+    def forget(self, pseudonym: str, attempt: Attempt | None = None) -> dict[str, int]:
+        """Erase every row in which a pseudonym stands, with all old versions of the tables of listeners.
+
+        What was erased from is stale afterwards, and attempts that began before can no longer write it. Returns the
+        number of rows by table.
+        """
+        from resources.lake.upkeep import erase_listener
+
+        return erase_listener(self, pseudonym, attempt or self.attempt(f"erasure-{uuid.uuid4()}"))
 
     def appended(self, table: str, source: str) -> int:
         """Offset up to which `source` has been appended (0: never)."""
@@ -302,15 +330,17 @@ class Lake:
         """A whole table as Arrow. Raises LookupError where it does not exist."""
         return self.table(table).arrow(columns, version=version)
 
-    @cached_property
+    @property
     def _epoch(self) -> int:
         """This database's epoch over this lake; the first use takes the next one."""
         from deltalake import CommitProperties, Transaction, write_deltalake
 
         name = hashlib.sha256(b"lake").hexdigest()
+        held = sa.select(fence.LAKE_EPOCHS.c.epoch).where(fence.LAKE_EPOCHS.c.lake == name)
+        if rows := self.database.query(held):
+            return int(rows[0]["epoch"])
         with self.database.lock("lake:epoch"):
-            rows = self.database.query(sa.select(fence.LAKE_EPOCHS.c.epoch).where(fence.LAKE_EPOCHS.c.lake == name))
-            if rows:
+            if rows := self.database.query(held):
                 return int(rows[0]["epoch"])
             handle = self.open(EPOCHS)
             epoch = 1 + ((handle.transaction_version("epoch") or 0) if handle is not None else 0)
@@ -368,15 +398,17 @@ class LakeTable:
 
 @contextmanager
 def reading(table: LakeTable) -> Iterator[Any]:
-    """A DuckDB connection in which the table is a view of its own name; nothing outside it can be reached."""
+    """A DuckDB connection in which the table is a view of its own name; beyond a gigabyte it spills to disk."""
     import duckdb
 
-    connection = duckdb.connect()
+    spill = TemporaryDirectory(prefix="duckdb-")
+    connection = duckdb.connect(config={"memory_limit": QUERY_MEMORY, "temp_directory": spill.name})
     try:
         connection.register(table.name, table.dataset())
         yield connection
     finally:
         connection.close()
+        spill.cleanup()
 
 
 def content_hash(data: pa.Table) -> str:

@@ -7,7 +7,7 @@ the sequence up to which its vectors hold everything, so rows at or below it say
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,15 +81,30 @@ class DeltaStore:
         Raises:
             ValueError: a vector of another dimension, not finite, or zero.
         """
-        values = np.asarray(vector, np.float32)
-        if values.shape != (self.dim,) or not np.isfinite(values).all() or not values.any():
-            raise ValueError(f"track {track}: expected {self.dim} finite numbers that are not all zero")
-        unit = values / np.linalg.norm(values)
-        return self._append(track, "upsert", unit.astype("<f4").tobytes())
+        with self.appending() as connection:
+            return self.enter(connection, track, vector)
 
     def delete(self, track: str) -> int:
         """Take a track out; returns the sequence. A track that is not there may be deleted too."""
-        return self._append(track, "delete", None)
+        with self.appending() as connection:
+            return self.enter(connection, track, None)
+
+    @contextmanager
+    def appending(self) -> Iterator[sa.Connection]:
+        """A transaction in which rows may be entered, for those who write elsewhere in the same one."""
+        with self._numbering(), self._database.begin() as connection:
+            yield connection
+
+    def enter(self, connection: sa.Connection, track: str, vector: NDArray[np.float32] | None) -> int:
+        """Enter a vector, or a delete (None), in a transaction of `appending`. Raises as `upsert` does."""
+        blob = None if vector is None else unit_vector(vector, self.dim, track).astype("<f4").tobytes()
+        row = {
+            "index_name": self.name, "track": track, "operation": "delete" if blob is None else "upsert",
+            "vector": blob, "model_version": self.model_version, "at": datetime.now(UTC).isoformat(),
+        }  # fmt: skip
+        key = connection.execute(sa.insert(INDEX_DELTA).values(row)).inserted_primary_key
+        assert key is not None
+        return int(key[0])
 
     def after(self, watermark: int) -> Delta:
         """The folded delta above a watermark."""
@@ -110,6 +125,11 @@ class DeltaStore:
             gone=frozenset(set(last) - set(kept)),
             sequence=int(rows[-1]["sequence"]) if rows else watermark,
         )
+
+    def last(self) -> int:
+        """The newest sequence of this index, of whatever model; 0 for none."""
+        newest = sa.select(sa.func.coalesce(sa.func.max(INDEX_DELTA.c.sequence), 0).label("newest"))
+        return int(self._database.query(newest.where(INDEX_DELTA.c.index_name == self.name))[0]["newest"])
 
     def prune(self, watermark: int) -> None:
         """Remove this model's rows at or below a watermark: of a generation that no reader goes behind any more."""
@@ -132,16 +152,6 @@ class DeltaStore:
         """
         return nullcontext() if self._database.is_sqlite else self._database.lock(f"index_delta/{self.name}")
 
-    def _append(self, track: str, operation: str, vector: bytes | None) -> int:
-        row = {
-            "index_name": self.name, "track": track, "operation": operation, "vector": vector,
-            "model_version": self.model_version, "at": datetime.now(UTC).isoformat(),
-        }  # fmt: skip
-        with self._numbering(), self._database.begin() as connection:
-            key = connection.execute(sa.insert(INDEX_DELTA).values(row)).inserted_primary_key
-            assert key is not None
-            return int(key[0])
-
 
 @dataclass(frozen=True)
 class LiveIndex:
@@ -155,15 +165,24 @@ class LiveIndex:
     delta: Delta
 
     @classmethod
-    def open(cls, folder: Path, store: DeltaStore) -> LiveIndex:
+    def open(cls, folder: Path, store: DeltaStore, *, held: Generation | None = None) -> LiveIndex:
         """The current generation and the delta above its watermark.
 
         A base of another model version than the store's answers nothing: vectors of two models are not comparable.
+
+        Args:
+            held: an open generation, which is used again where it is still the current one.
         """
-        base = current(folder)
+        base = current(folder, held=held)
         if base is not None and base.manifest["model_version"] != store.model_version:
             base = None
         return cls(base, store.after(int(base.manifest["watermark"]) if base is not None else 0))
+
+    @classmethod
+    def alone(cls, base: Generation) -> LiveIndex:
+        """A generation of an index that has no delta."""
+        nothing = np.empty((0, int(base.manifest["dim"])), np.float32)
+        return cls(base, Delta(np.empty(0, str), nothing, frozenset(), int(base.manifest["watermark"])))
 
     @cached_property
     def tombstones(self) -> int:
@@ -194,11 +213,11 @@ class LiveIndex:
         order = np.lexsort((names, -cosines))[:k]
         return names[order], cosines[order]
 
-    def needs_compaction(self) -> bool:
-        """Has the delta or the number of tombstones passed its bound?"""
+    def needs_compaction(self, *, more: int = 0, dead: int = 0) -> bool:
+        """Has the delta or the number of tombstones passed its bound, or would it with so many more of them?"""
         count = len(self.base.ids) if self.base is not None else 0
-        rows = len(self.delta.ids) + len(self.delta.gone)
-        return rows > min(MOST_ROWS, MOST_SHARE * count) or self.tombstones > MOST_TOMBSTONES * count
+        rows = len(self.delta.ids) + len(self.delta.gone) + more
+        return rows > min(MOST_ROWS, MOST_SHARE * count) or self.tombstones + dead > MOST_TOMBSTONES * count
 
     def merged(self) -> tuple[list[str], NDArray[np.float32]]:
         """(ids, vectors) of everything that lives: what a compaction builds from."""
@@ -228,6 +247,33 @@ class LiveIndex:
             if kept.sum() >= k or wanted >= count:
                 return names[kept], cosines[kept]
             wanted *= 2
+
+
+def unit_vector(vector: Any, dim: int, track: str) -> NDArray[np.float32]:
+    """(dim,) unit vector. Raises ValueError: another dimension, not finite, or zero."""
+    values = np.asarray(vector, np.float32)
+    if values.shape != (dim,) or not np.isfinite(values).all() or not values.any():
+        raise ValueError(f"track {track}: expected {dim} finite numbers that are not all zero")
+    largest = np.abs(values).max()  # first, so that squares neither overflow nor vanish
+    scaled = values / largest
+    return np.asarray(scaled / np.linalg.norm(scaled), np.float32)
+
+
+def rebuild(
+    folder: Path, store: DeltaStore, names: Sequence[str], vectors: NDArray[np.float32], *, seen: int
+) -> Generation:
+    """Make a generation of everything there is and make it current; rows of the delta above `seen` stay above it.
+
+    Args:
+        seen: the newest sequence of the delta before `names` and `vectors` were read.
+    """
+    with store.writing():
+        before = current(folder)
+        generation = build(folder, names, vectors, model_version=store.model_version, watermark=seen)
+        # the previous generation may still be read, and be gone back to: what it does not hold is kept
+        if before is not None and before.manifest["model_version"] == store.model_version:
+            store.prune(int(before.manifest["watermark"]))
+    return generation
 
 
 def compact(folder: Path, store: DeltaStore) -> Generation:
