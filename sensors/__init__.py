@@ -5,6 +5,7 @@ import dagster as dg
 from resources.settings import Settings
 from sensors.followers import follower_sensors
 from sensors.inputs import input_sensors
+from sensors.retraining import retraining_sensors
 from sensors.schedules import SCHEDULES
 from sensors.upkeep import upkeep_sensors
 
@@ -21,4 +22,10 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         description="Rebuilds tables whose inputs have changed; never trains a model.",
     )
     seconds = settings.sensor_seconds
-    return [*input_sensors(seconds), *upkeep_sensors(seconds), *follower_sensors(seconds), automation]
+    return [
+        *input_sensors(seconds),
+        *retraining_sensors(seconds),
+        *upkeep_sensors(seconds),
+        *follower_sensors(seconds),
+        automation,
+    ]

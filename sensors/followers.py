@@ -8,8 +8,8 @@ from resources.alerts import LogSender, Sender, WebhookSender
 from resources.audit_follower import follow_materializations
 from resources.platform import Platform
 from resources.tracing_replay import replay_run
+from sensors.described import sensor
 
-RUNNING = dg.DefaultSensorStatus.RUNNING
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 RUNS_PER_TICK = 50
 
@@ -17,7 +17,7 @@ RUNS_PER_TICK = 50
 def follower_sensors(seconds: int) -> list[dg.SensorDefinition]:
     """The sensors of this module."""
 
-    @dg.sensor(minimum_interval_seconds=max(seconds, 15), default_status=RUNNING)
+    @sensor(minimum_interval_seconds=max(seconds, 15))
     def followers(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
         """Writes the audit log and the traces from the event log, and delivers alerts. Launches nothing."""
         recorded = follow_materializations(context.instance, platform.audit)

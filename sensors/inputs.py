@@ -5,7 +5,8 @@ in the platform database. A tick that dies anywhere is repeated without losing o
 """
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
@@ -18,35 +19,39 @@ from ai_assets.planning import Planner, day_ranges, event_inbox
 from resources.alerts import Alert
 from resources.platform import Platform
 from resources.roots import StorageFault
+from sensors.described import sensor
+from sensors.upkeep import UNFINISHED
 
-RUNNING = dg.DefaultSensorStatus.RUNNING
 CATALOGUE = ("track_identities", "tracks", "tracks_history", "content_index")
+PURPOSE = "ai_assets/purpose"
+PURPOSES = READING, DAYS = ("read_events", "rebuild_days")
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
 def input_sensors(seconds: int) -> list[dg.SensorDefinition]:
     """The sensors of this module."""
 
-    @dg.sensor(jobs=[audio_batches_job, catalogue_job], minimum_interval_seconds=seconds, default_status=RUNNING)
+    @sensor(jobs=[audio_batches_job, catalogue_job], minimum_interval_seconds=seconds)
     def new_audio(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
         """Puts settled audio files of the landing folder and the registered roots into a batch and has it analysed."""
         return take_new_audio(context.instance, platform)
 
-    @dg.sensor(
+    @sensor(
         target=dg.AssetSelection.assets("raw_events", "listening_events", "interactions"),
         minimum_interval_seconds=seconds,
-        default_status=RUNNING,
     )
     def new_events(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-        """Reads new lines of event files, then rebuilds the days that they belong to, late ones too."""
-        requests = list(event_requests(platform))
+        """Reads new lines of event files and of the event stream, and rebuilds the days they belong to, late ones too.
+
+        One run of each kind at a time, so that a stream under constant load piles up no runs and starves no day.
+        """
+        unfinished = context.instance.get_runs(dg.RunsFilter(tags={PURPOSE: list(PURPOSES)}, statuses=UNFINISHED))
+        requests = list(event_requests(platform, busy={run.tags[PURPOSE] for run in unfinished}))
         if not requests:
             return dg.SensorResult(skip_reason=dg.SkipReason("no new events"))
         return dg.SensorResult(run_requests=requests)
 
-    @dg.sensor(
-        target=dg.AssetSelection.assets("tracks"), minimum_interval_seconds=max(seconds, 15), default_status=RUNNING
-    )
+    @sensor(target=dg.AssetSelection.assets("tracks"), minimum_interval_seconds=max(seconds, 15))
     def vanished_files(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
         """Marks files that are gone, brings back those that returned; a folder that lost a fifth only alerts."""
         return look_for_vanished(context.cursor, platform)
@@ -103,22 +108,31 @@ def catalogue_requests(platform: Platform) -> list[dg.RunRequest]:
     ]
 
 
-def event_requests(platform: Platform) -> Iterator[dg.RunRequest]:
-    """A run that reads what is pending, else runs over the days that are stale."""
+def event_requests(platform: Platform, *, busy: Collection[str] = ()) -> Iterator[dg.RunRequest]:
+    """A run that reads what is pending, and runs over the days that are stale; none of a kind that is `busy`.
+
+    A reading that failed for good is asked for again after ten minutes: what is in a file or stream must not be lost.
+    """
     pending = event_inbox(platform).pending_digest()
-    if pending:
-        yield dg.RunRequest(run_key=f"events:{pending}", asset_selection=[dg.AssetKey("raw_events")])
+    if pending and READING not in busy:
+        yield dg.RunRequest(
+            run_key=f"events:{pending}:{int(time.time() // 600)}",
+            asset_selection=[dg.AssetKey("raw_events")],
+            tags={PURPOSE: READING},
+        )
+    if DAYS in busy:
         return
-    items = [item for item in Planner(platform).items() if item.asset == "listening_events"]
+    planner = Planner(platform)
+    items = [item for item in planner.items() if item.asset == "listening_events"]
     digests = {item.key: item.digest for item in items}
-    for days in day_ranges(sorted(digests)):
+    for days in day_ranges(sorted(digests), planner.rows_by_day()):
         digest = hashlib.sha256("".join(digests[day] for day in days).encode()).hexdigest()[:16]
         ranged = {RANGE_START: days[0], RANGE_END: days[-1]} if len(days) > 1 else {}
         yield dg.RunRequest(
             run_key=f"days:{days[0]}:{days[-1]}:{digest}",
             asset_selection=[dg.AssetKey("listening_events"), dg.AssetKey("interactions")],
             partition_key=days[0] if len(days) == 1 else None,
-            tags=ranged,
+            tags={PURPOSE: DAYS, **ranged},
         )
 
 
@@ -130,7 +144,10 @@ def look_for_vanished(cursor: str | None, platform: Platform) -> dg.SensorResult
         return dg.SensorResult(skip_reason=dg.SkipReason("no audio yet"))
     looks = [presence.look(root) for root in inbox.roots()]
     for look in looks:
-        if look.suspended:
+        if not look.suspended:
+            platform.alerts.resolve(f"vanished:{look.root}")
+        elif not presence.unanalysed(look.root):
+            look.warn()
             platform.alerts.raise_alert(Alert(f"vanished:{look.root}", "files_vanished", look.message))
     entry = platform.lake.ledger.entry(LANDING_FILES)
     digest = entry.content_hash if entry else ""

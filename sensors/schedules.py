@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from sensors.retraining import weekly
+
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 daily = dg.ScheduleDefinition(
@@ -12,12 +14,20 @@ daily = dg.ScheduleDefinition(
     description="Every night: indices, recommendations and playlists from the champion models.",
 )
 
-weekly = dg.ScheduleDefinition(
-    name="weekly",
-    job_name="models_job",
-    cron_schedule="0 4 * * 1",
+quality = dg.ScheduleDefinition(
+    name="daily_quality",
+    job_name="quality_job",
+    cron_schedule="0 3 * * *",
     default_status=RUNNING,
-    description="Every Monday: train all models; each is promoted only when it is better.",
+    description="Every night, before the recommendations: features, splits, drift, and whether the tables agree.",
 )
 
-SCHEDULES = [daily, weekly]
+maintenance = dg.ScheduleDefinition(
+    name="maintenance",
+    job_name="maintenance_job",
+    cron_schedule="30 5 * * 0",
+    default_status=RUNNING,
+    description="Every Sunday: small files merged, old versions, runs and logs removed.",
+)
+
+SCHEDULES = [daily, quality, weekly, maintenance]

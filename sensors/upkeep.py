@@ -1,9 +1,10 @@
-"""Retraining, compaction and failed runs: what the platform notices about itself."""
+"""Compaction and failed runs: what the platform notices about itself."""
 
 import dagster as dg
 
 from resources.alerts import Alert
 from resources.platform import Platform
+from sensors.described import sensor
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
 UNFINISHED = [
@@ -13,31 +14,32 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-MODELS_TAG = {"ai_assets/purpose": "retrain"}
 
 
 def upkeep_sensors(seconds: int) -> list[dg.SensorDefinition]:
     """The sensors of this module."""
 
-    @dg.sensor(job_name="models_job", minimum_interval_seconds=max(60, seconds), default_status=RUNNING)
-    def retrain(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
-        """Trains the models anew once enough events have come since the last time; never twice at once."""
-        rows = raw_rows(platform)
-        trained = platform.lake.ledger.entry("collaborative_model")
-        last = int(context.cursor or 0)
-        if trained is None or last == 0:
-            return dg.SensorResult(cursor=str(rows), skip_reason=dg.SkipReason("models are first trained by a run"))
-        if rows - last < platform.settings.retrain_events:
-            missing = platform.settings.retrain_events - (rows - last)
-            return dg.SensorResult(skip_reason=dg.SkipReason(f"{missing:,} more events until the next training"))
-        unfinished = dg.RunsFilter(job_name="models_job", statuses=UNFINISHED)
-        if context.instance.get_runs(unfinished, limit=1):
-            return dg.SensorResult(skip_reason=dg.SkipReason("a training is still running"))
-        return dg.SensorResult(
-            cursor=str(rows), run_requests=[dg.RunRequest(run_key=f"retrain:{rows}", tags=MODELS_TAG)]
-        )
+    @sensor(job_name="catalogue_job", minimum_interval_seconds=max(30, seconds))
+    def compact(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platform]) -> dg.SensorResult:
+        """Folds what changed beside the content index into it: past its bounds, or with a new embedding.
 
-    @dg.run_failure_sensor(default_status=RUNNING, minimum_interval_seconds=seconds)
+        Tracks that were entered or withdrawn over HTTP get into the tables the same way.
+        """
+        from ai_assets.recommendation_update.index_updates import reason_to_compact
+
+        reason = reason_to_compact(platform)
+        if not reason:
+            return dg.SensorResult(skip_reason=dg.SkipReason("base and delta are within their bounds"))
+        unfinished = dg.RunsFilter(job_name="catalogue_job", statuses=UNFINISHED)
+        if context.instance.get_runs(unfinished, limit=1):
+            return dg.SensorResult(skip_reason=dg.SkipReason("a run of the catalogue is still going on"))
+        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"compact:{reason}", tags={"reason": reason[:200]})])
+
+    @dg.run_failure_sensor(
+        default_status=RUNNING,
+        minimum_interval_seconds=seconds,
+        description="Writes an alert for every run that failed for good (retried ones are left alone).",
+    )
     def run_failures(context: dg.RunFailureSensorContext, platform: dg.ResourceParam[Platform]) -> None:
         """Writes an alert for every run that failed for good (retried ones are left alone)."""
         run = context.dagster_run
@@ -46,9 +48,4 @@ def upkeep_sensors(seconds: int) -> list[dg.SensorDefinition]:
         title = f"run {run.run_id} of {run.job_name} failed: {context.failure_event.message}"
         platform.alerts.raise_alert(Alert(f"run:{run.run_id}", "run_failed", title[:500]))
 
-    return [retrain, run_failures]
-
-
-def raw_rows(platform: Platform) -> int:
-    """Event rows ever appended."""
-    return sum(entry.rows or 0 for entry in platform.lake.ledger.entries("raw_events").values())
+    return [compact, run_failures]
