@@ -12,19 +12,21 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import pandas as pd
 
 from ai_assets.contract import validation
 from ai_assets.contract.errors import RETRIES
-from ai_assets.contract.spec import AssetContract, Check, Owner, Partitioning, Policy, register
+from ai_assets.contract.spec import AssetContract, Check, Outdated, Owner, Partitioning, Policy, register
 from ai_assets.contract.step import run_step
+from resources.executors import QUEUE_TAG
 from resources.lake.tables import LakeTable
 
 Body = Callable[..., Any]
 
+Queue = Literal["cpu", "gpu", "io"]
 PLATFORM_RESOURCES = ("lake", "quarantine", "tracing")
 
 
@@ -51,7 +53,9 @@ def platform_asset(
     deps: Sequence[str] = (),
     quiet: Sequence[str] = (),
     checks: Sequence[Check] = (),
+    outdated: Outdated | None = None,
     pool: str | None = None,
+    queue: Queue | None = None,
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """Make the decorated function an asset of the platform; its name and docstring become the asset's.
 
@@ -63,6 +67,10 @@ def platform_asset(
         deps: assets it depends on without loading them as tables.
         quiet: inputs whose change alone does not make it stale.
         checks: checks beyond the schema.
+        outdated: of a table that shows what lies in the platform database: whether it holds something else now.
+        pool: Dagster's pool, whose limit holds over all runs.
+        queue: which workers work on it when steps go to workers; else gpu where pytorch trains a model, io for what
+            comes in, cpu for all else.
 
     Raises:
         ValueError: at import, when the function has no docstring.
@@ -72,7 +80,7 @@ def platform_asset(
         contract = _contract(
             body.__name__, inspect.getdoc(body), body, schema, group=group, owner=owner, policy=policy, kinds=kinds,
             partitions=partitions, ledger_column=ledger_column, code_version=code_version, deps=deps, quiet=quiet,
-            checks=checks,
+            checks=checks, outdated=outdated,
         )  # fmt: skip
         register(contract)
         return dg.asset(
@@ -84,6 +92,7 @@ def platform_asset(
             retry_policy=RETRIES,
             check_specs=validation.check_specs(contract),
             pool=pool,
+            op_tags={QUEUE_TAG: queue or _queue(contract)},
             output_required=True,
         )(_step(body, (contract,)))
 
@@ -100,6 +109,7 @@ def platform_multi_asset(
     partitions: Partitioning | None = None,
     deps: Sequence[str] = (),
     pool: str | None = None,
+    queue: Queue | None = None,
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """The same for one step that makes several tables; the body returns a mapping from asset name to table.
 
@@ -128,6 +138,7 @@ def platform_multi_asset(
             retry_policy=RETRIES,
             check_specs=[spec for item in contracts for spec in validation.check_specs(item)],
             pool=pool,
+            op_tags={QUEUE_TAG: queue or _queue(contracts[0])},
         )(_step(body, contracts))
 
     return decorate
@@ -149,6 +160,7 @@ def _contract(
     deps: Sequence[str],
     quiet: Sequence[str],
     checks: Sequence[Check],
+    outdated: Outdated | None = None,
 ) -> AssetContract:
     if not description:
         raise ValueError(f"asset {name} has no docstring: say in it what is made, from what, for whom")
@@ -167,6 +179,7 @@ def _contract(
         dependencies=tuple(sorted({*input_names(body), *deps})),
         quiet=tuple(quiet),
         checks=tuple(checks),
+        outdated=outdated,
     )
 
 
@@ -194,6 +207,12 @@ def _tags(contract: AssetContract) -> dict[str, str]:
     if "model" in contract.kinds:
         tags["role"] = "model"
     return tags
+
+
+def _queue(contract: AssetContract) -> Queue:
+    if {"model", "pytorch"} <= contract.kinds:
+        return "gpu"
+    return "io" if contract.policy == "source" else "cpu"
 
 
 def input_names(body: Body) -> list[str]:

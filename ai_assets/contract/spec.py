@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pa
 
+    from resources.platform import Platform
+
 # Partitioned checks are in preview and single-run backfills in beta in dagster 1.13; both are pinned and tested here.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 Owner = Literal["architecture", "backend", "machine-learning", "data-engineering", "security", "platform"]
+Outdated = Callable[["Platform"], bool]
 Policy = Literal["keep_fresh", "sensor_led", "on_request", "source"]
 
 
@@ -75,6 +78,7 @@ class AssetContract:
 
     `ledger_column` is the column by which the ledger keeps its partitions: usually the one of `partitioning`, but
     `raw_events` is one asset whose days are kept apart. A change of a `quiet` dependency alone makes nothing stale.
+    `outdated` tells of a table that mirrors the platform database whether it holds something else now.
     """
 
     name: str
@@ -91,6 +95,7 @@ class AssetContract:
     dependencies: tuple[str, ...]
     quiet: tuple[str, ...]
     checks: tuple[Check, ...]
+    outdated: Outdated | None = None
 
 
 CONTRACTS: dict[str, AssetContract] = {}

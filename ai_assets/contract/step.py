@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from ai_assets.contract import display, lineage, rejection, trace, validation
+from ai_assets.contract import display, lineage, orphan, rejection, trace, validation
 from ai_assets.contract.errors import as_failure
 from ai_assets.contract.measure import Stopwatch
 from ai_assets.contract.progress import Progress, tell
@@ -55,8 +55,9 @@ def run_step(
     keys = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else [""]
     step = body.__name__
     tell(Progress(step, "start", total=len(keys)))
-    with rejection.collecting() as sink, trace.body_span(context, tracing) as trace_id:
+    with orphan.watch(context), rejection.collecting() as sink, trace.body_span(context, tracing) as trace_id:
         try:
+            lake.attempt(context.run.run_id, context.retry_number)  # numbered before it reads: an erasure may follow
             origins = {item.name: _origins(item, keys, lake, trace_id) for item in contracts}
             answer = body(**{name: _argument(name, value, inputs) for name, value in arguments.items()})
             judged = [_judge(item, answer if len(contracts) == 1 else answer[item.name]) for item in contracts]

@@ -8,32 +8,40 @@ import functools
 import hashlib
 import inspect
 import json
+import secrets
+import threading
 import time
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pydantic
 import sqlalchemy as sa
 
-from resources.celery_app import app
+from resources.celery.app import app
 from resources.database import METADATA, Database, upsert
+from resources.task_counts import count_task
 from resources.tracing import derive_trace_id
 
-TASK_CALLS = sa.Table(
-    "task_calls",
+TASK_KEYS = sa.Table(
+    "task_keys",
     METADATA,
     sa.Column("run_id", sa.String(64), primary_key=True),
     sa.Column("task", sa.String(128), nullable=False),
     sa.Column("arguments", sa.String(64), nullable=False),
-    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("holder", sa.String(32), nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
     sa.Column("result", sa.Text),
 )
 
 NAMESPACE = uuid.UUID("6a1d9f0e-5f0c-4b0e-9f57-3d6a6f0f9b11")
-STALE_SECONDS = 6 * 3600.0
+# A key is held by beating: its holder was killed when it has not for so long, by the clock of the one who waits.
+BEAT_SECONDS = 2.0
+KILLED_SECONDS = 15.0
+WAIT_SECONDS = 0.3
 
 
 class BadArguments(ValueError):
@@ -111,51 +119,87 @@ def _once(body: Callable[..., Any], arguments: Any, trace_id: str | None, key: s
     name = body.__name__
     run_id = str(uuid.uuid5(NAMESPACE, f"{name}:{key}") if key is not None else uuid.uuid4())
     digest = hashlib.sha256(json.dumps(arguments.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    hold: Hold | None = None
     if key is not None:
         found = _claim(platform.database, name, run_id, digest)
-        if found is not None:
+        if not isinstance(found, Hold):
             return found
+        hold = found
     call = TaskCall(run_id, trace_id or derive_trace_id(run_id))
-    try:
-        result = dict(body(call, **{item: getattr(arguments, item) for item in type(arguments).model_fields}))
-    except BaseException:
-        _release(platform.database, run_id)
-        raise
-    result = {**result, "trace_id": call.trace_id, "run_id": run_id, "status": result.get("status", "done")}
-    if key is not None:
-        _finish(platform.database, run_id, result)
+    values = {item: getattr(arguments, item) for item in type(arguments).model_fields}
+    with hold if hold is not None else nullcontext(), _counted(platform.database, name):
+        result = dict(body(call, **values))
+        result = {**result, "trace_id": call.trace_id, "run_id": run_id, "status": result.get("status", "done")}
+        if hold is not None:
+            hold.finish(result)
     return result
 
 
-def _claim(database: Database, name: str, run_id: str, digest: str) -> dict[str, Any] | None:
-    """Take the key (None), or wait for the one who holds it and return its result."""
+@contextmanager
+def _counted(database: Database, name: str) -> Iterator[None]:
+    """Count the call and its seconds for the metrics."""
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        count_task(database, name, "failed", time.monotonic() - start)
+        raise
+    count_task(database, name, "done", time.monotonic() - start)
+
+
+class Hold:
+    """The idempotency key of a call, held until the block ends; beats, so that waiters see that its holder lives.
+
+    Leaving the block without `finish` gives the key back, so that the same call may be tried again.
+    """
+
+    def __init__(self, database: Database, run_id: str, holder: str) -> None:
+        self._database = database
+        self._run_id = run_id
+        self._mine = sa.and_(TASK_KEYS.c.run_id == run_id, TASK_KEYS.c.holder == holder, TASK_KEYS.c.result.is_(None))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name=f"task {run_id}")
+
+    def __enter__(self) -> "Hold":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(TASK_KEYS).where(self._mine))
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Keep the result; nothing is kept for a holder that was taken for killed and replaced meanwhile."""
+        with self._database.begin() as connection:
+            text = json.dumps(result, default=str)
+            connection.execute(sa.update(TASK_KEYS).where(self._mine).values(result=text))
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with suppress(sa.exc.SQLAlchemyError), self._database.begin() as connection:
+                connection.execute(sa.update(TASK_KEYS).where(self._mine).values(beat=TASK_KEYS.c.beat + 1))
+
+
+def _claim(database: Database, name: str, run_id: str, digest: str) -> Hold | dict[str, Any]:
+    """Take the key, or wait for the one who holds it and return its result; a killed holder's key is taken over."""
+    seen: tuple[str, int] | None = None
+    since = time.monotonic()
     while True:
         with database.begin() as connection:
-            row = connection.execute(sa.select(TASK_CALLS).where(TASK_CALLS.c.run_id == run_id)).mappings().first()
-            if row is None or (row["result"] is None and time.time() - row["started_at"] > STALE_SECONDS):
+            row = connection.execute(sa.select(TASK_KEYS).where(TASK_KEYS.c.run_id == run_id)).mappings().first()
+            if row is not None and (row["holder"], row["beat"]) != seen:
+                seen, since = (row["holder"], row["beat"]), time.monotonic()
+            if row is None or (row["result"] is None and time.monotonic() - since > KILLED_SECONDS):
+                hold = secrets.token_hex(16)
                 values = {
-                    "run_id": run_id,
-                    "task": name,
-                    "arguments": digest,
-                    "started_at": time.time(),
-                    "result": None,
-                }
-                upsert(connection, TASK_CALLS, [values], update=dict.fromkeys(("arguments", "started_at"), "new"))
-                return None
+                    "run_id": run_id, "task": name, "arguments": digest, "holder": hold, "beat": 0, "result": None,
+                }  # fmt: skip
+                upsert(connection, TASK_KEYS, [values], update=dict.fromkeys(("arguments", "holder", "beat"), "new"))
+                return Hold(database, run_id, hold)
         if row["arguments"] != digest:
             raise KeyReused(f"{name}: idempotency_key was used before with other arguments; choose a new key")
         if row["result"] is not None:
             return dict(json.loads(row["result"]))
-        time.sleep(0.3)
-
-
-def _release(database: Database, run_id: str) -> None:
-    """Give the key back after a failure, so that the same call may be tried again."""
-    with database.begin() as connection:
-        connection.execute(sa.delete(TASK_CALLS).where(TASK_CALLS.c.run_id == run_id, TASK_CALLS.c.result.is_(None)))
-
-
-def _finish(database: Database, run_id: str, result: Mapping[str, Any]) -> None:
-    with database.begin() as connection:
-        text = json.dumps(result, default=str)
-        connection.execute(sa.update(TASK_CALLS).where(TASK_CALLS.c.run_id == run_id).values(result=text))
+        time.sleep(WAIT_SECONDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ai_assets.contract.columns import MEANINGS
 from ai_assets.contract.spec import AssetContract, Check, Verdict
 
 if TYPE_CHECKING:
@@ -71,12 +73,23 @@ def failure_table(cases: pd.DataFrame) -> dg.TableMetadataValue:
 
 
 def column_schema(schema: type[pa.DataFrameModel]) -> dg.TableSchema:
-    """The schema's columns with types, constraints and descriptions, for the asset's page."""
+    """The schema's columns with types, constraints and descriptions, for the asset's page.
+
+    A column that the schema does not describe is described by the glossary.
+    """
     from dagster_pandera import pandera_schema_to_dagster_type
 
     metadata = pandera_schema_to_dagster_type(schema).metadata["schema"]
     assert isinstance(metadata, dg.TableSchemaMetadataValue)
-    return metadata.schema
+    shown = metadata.schema
+    columns = [_described(column) for column in shown.columns]
+    return dg.TableSchema(columns=columns, constraints=shown.constraints)
+
+
+def _described(column: dg.TableColumn) -> dg.TableColumn:
+    meaning = column.description or MEANINGS.get(column.name)
+    name = column.name.strip("^()$").replace("|", ", ")  # one entry for columns that a pattern declares
+    return dg.TableColumn(name, column.type, meaning, column.constraints, column.tags)
 
 
 def empty_frame(schema: type[pa.DataFrameModel]) -> pd.DataFrame:
@@ -101,7 +114,9 @@ def arrow_table(frame: pd.DataFrame, schema: type[pa.DataFrameModel]) -> pyarrow
 def _arrow_type(schema: type[pa.DataFrameModel], name: str, series: pd.Series) -> Any:
     import pyarrow
 
-    column = schema.to_schema().columns.get(name)
+    columns = schema.to_schema().columns
+    patterns = (item for item in columns.values() if item.regex and re.fullmatch(str(item.name), name))
+    column = columns.get(name) or next(patterns, None)
     declared = (column.metadata or {}).get("arrow") if column is not None else None
     if declared is not None:
         return pyarrow.list_(getattr(pyarrow, ARROW_TYPES[declared])())

@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 import dagster as dg
 import pandas as pd
 
+from ai_assets.audio_status import ACCEPTED
 from ai_assets.contract import Product, Table, accept, platform_asset, reject
-from ai_assets.data_processing import catalogue, checks, identities, schemas
+from ai_assets.contract.validation import column_schema
+from ai_assets.data_processing import catalogue, checks, feature_assets, identities, schemas
 from ai_assets.data_processing.batches import AudioInbox, source_name
 from ai_assets.data_processing.event_inbox import EventInbox
 from ai_assets.data_processing.events import rebuild_day
+from ai_assets.data_processing.external_tracks import ExternalTracks, with_external
 from ai_assets.data_processing.fingerprint_match import match_candidates
 from ai_assets.data_processing.interactions import LISTENERS_QUERY, activity_groups, daily_interactions
 from ai_assets.data_processing.manifest import read_manifest
@@ -27,10 +30,13 @@ from resources.lake.tables import LakeTable, reading
 from resources.platform import Platform
 
 GROUP = "data_processing"
+ARRIVALS = (
+    "landing"  # a group of its own: what came in stands before the analysis in the lineage, the catalogue after it
+)
 
 
 @platform_asset(
-    group=GROUP, owner="data-engineering", policy="source", schema=schemas.AudioManifest, partitions=AUDIO_BATCHES,
+    group=ARRIVALS, owner="data-engineering", policy="source", schema=schemas.AudioManifest, partitions=AUDIO_BATCHES,
     kinds=["deltalake"], checks=[checks.MANIFEST_INVENTORY],
 )  # fmt: skip
 def audio_manifest(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Table:
@@ -51,18 +57,24 @@ def audio_manifest(context: dg.AssetExecutionContext, platform: dg.ResourceParam
 
 
 @platform_asset(
-    group=GROUP, owner="data-engineering", policy="source", ledger_column="day", kinds=["deltalake"],
+    group=ARRIVALS, owner="data-engineering", policy="source", ledger_column="day", kinds=["deltalake"],
     checks=[checks.EVENT_INVENTORY],
 )  # fmt: skip
 def raw_events(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> Product:
     """Every event row that ever landed, appended exactly once per place in its file, listeners as pseudonyms."""
-    inbox = EventInbox(platform.database, platform.lake, platform.quarantine, platform.pseudonyms, platform.home.root)
+    inbox = EventInbox(platform)
     readings = inbox.ingest(context.run.run_id)
     days = inbox.record_days(platform.lake.attempt(context.run.run_id, context.retry_number))
     shown = {name: sum(getattr(item, name) for item in readings) for name in checks.READING_COLUMNS}
     return Product(
         hashlib.sha256(repr(sorted(days.items())).encode()).hexdigest(),
-        metadata={"files": len(readings), **shown, "rows_in_total": sum(days.values()), "days": len(days)},
+        metadata={
+            "files": len(readings),
+            **shown,
+            "rows_in_total": sum(days.values()),
+            "days": len(days),
+            "dagster/column_schema": dg.MetadataValue.table_schema(column_schema(schemas.RawEvents)),
+        },
         verdicts={"inventory": checks.event_inventory(readings)},
     )
 
@@ -84,6 +96,7 @@ def listening_events(
     if not raw.exists:
         return pd.DataFrame(columns=list(schemas.ListeningEvents.to_schema().columns))
     matcher = TrackMatcher.of(track_identities, platform.home.root)
+    ExternalTracks(platform.database).teach(matcher)
     has_audio = AudioInbox(platform.database, platform.home.root).has_audio()
 
     def resolve(rows: pd.DataFrame) -> pd.Series:
@@ -91,8 +104,10 @@ def listening_events(
         return found if has_audio else found.where(found.notna(), rows["track_reference"].map(event_track_id))
 
     events, unknown = rebuild_day(raw.frame(), resolve)
-    for row in events.itertuples():
-        accept(f"{row.file}:{row.line}", table="listening_events")
+    held = platform.quarantine.sources("listening_events", "")
+    for file, line in zip(events["file"], events["line"], strict=True) if held else ():
+        if f"{file}:{line}" in held:
+            accept(f"{file}:{line}", table="listening_events")
     for row in unknown.itertuples():
         reason = "no track of the catalogue matches; tried again when audio arrives"
         reject(f"{row.file}:{row.line}", table="listening_events", reason=reason, code="unknown_track")
@@ -122,17 +137,21 @@ def listeners(interactions: LakeTable) -> pd.DataFrame:
 
 @platform_asset(
     group=GROUP, owner="data-engineering", policy="sensor_led", schema=schemas.TrackIdentities,
-    kinds=["deltalake"],
+    kinds=["deltalake"], code_version="3",
     checks=[checks.ONE_TRACK_PER_AUDIO],
 )  # fmt: skip
 def track_identities(
-    audio_manifest: pd.DataFrame, audio_quality: pd.DataFrame, audio_fingerprints: pd.DataFrame
+    audio_manifest: pd.DataFrame,
+    audio_quality: pd.DataFrame,
+    audio_fingerprints: pd.DataFrame,
+    platform: dg.ResourceParam[Platform],
 ) -> pd.DataFrame:
-    """Which track each file holds; ids come from the decoded audio and survive moving, renaming, re-encoding."""
-    readable = audio_quality[
-        audio_quality["audio_hash"].notna() & audio_quality["status"].isin(["ok", "short", "partial"])
-    ]
-    files = readable[["batch", "root", "path", "audio_hash", "duration_seconds"]].merge(
+    """Which track each accepted file holds; ids come from the decoded audio and survive moving, renaming, re-encoding.
+
+    What stands in quarantine is no track: a file that is cut or damaged waits there until it is repaired.
+    """
+    accepted = audio_quality[audio_quality["audio_hash"].notna() & audio_quality["status"].isin(ACCEPTED)]
+    files = accepted[["batch", "root", "path", "audio_hash", "duration_seconds"]].merge(
         audio_manifest[["batch", "root", "path", "file_hash", "mbid", "isrc", "title", "artist"]],
         on=["batch", "root", "path"],
     )
@@ -143,12 +162,14 @@ def track_identities(
             {name: bytes.fromhex(prints[name]) for name in distinct["audio_hash"] if name in prints}
         )
 
-    return identities.assign_identities(files, duplicates)
+    external = ExternalTracks(platform.database).after()
+    entered = {row.file_hash: row.track for row in external if row.file_hash is not None}
+    return identities.assign_identities(files, duplicates, entered)
 
 
 @platform_asset(
     group=GROUP, owner="data-engineering", policy="sensor_led", schema=schemas.Tracks, kinds=["deltalake"],
-    deps=["landing_files"],
+    code_version="2", deps=["landing_files"],
     checks=[checks.NAMED_TRACKS],
 )  # fmt: skip
 def tracks(
@@ -174,10 +195,11 @@ def tracks(
         )
     )
     classes = track_tags.loc[track_tags["genre"].notna(), ["audio_hash", "genre"]].drop_duplicates("audio_hash")
-    gone = AudioInbox(platform.database, platform.home.root).gone()
+    gone = AudioInbox(platform.database, platform.home.root).gone() | catalogue.damaged(audio_quality)
     heard = catalogue.heard_tracks(listening_events)
     frame = catalogue.build_catalogue(track_identities, audio_manifest, analysis, classes, heard, gone)
-    return frame.reindex(columns=list(schemas.Tracks.to_schema().columns))
+    whole = frame.reindex(columns=list(schemas.Tracks.to_schema().columns))
+    return with_external(whole, ExternalTracks(platform.database).after())
 
 
 @platform_asset(
@@ -193,4 +215,5 @@ def tracks_history(tracks: pd.DataFrame, platform: dg.ResourceParam[Platform]) -
 
 ASSETS = [
     audio_manifest, raw_events, listening_events, interactions, listeners, track_identities, tracks, tracks_history,
+    *feature_assets.ASSETS,
 ]  # fmt: skip

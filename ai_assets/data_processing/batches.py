@@ -1,8 +1,9 @@
 """Audio files become batches: which files are known, which are new and have settled, which batch holds them.
 
 A batch's list is written before its partition is added and never changes. A file is taken once per content (root, path,
-size, modification time); the memory lies in the platform database, so neither pruned runs nor a lost sensor cursor make
-a file new again. Reading the files belongs to audio analysis.
+size, modification time), and once more when that content comes back after another, as from a backup. The memory lies in
+the platform database, so neither pruned runs nor a lost sensor cursor make a file new again. Reading the files belongs
+to audio analysis.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from resources.database import METADATA, Database, upsert
 from resources.roots import FileStat, scan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LANDING = "landing/audio"
 BATCH_FILES = 250
@@ -55,10 +60,16 @@ AUDIO_FILES = sa.Table(
     sa.Column("path", sa.String(2048), primary_key=True),
     sa.Column("size", sa.BigInteger, primary_key=True),
     sa.Column("mtime_ns", sa.BigInteger, primary_key=True),
+    sa.Column("visit", sa.Integer, primary_key=True),  # 0; one more each time this content comes back
     sa.Column("batch", sa.String(64), index=True),
     sa.Column("seen_at", sa.Float, nullable=False),
     sa.Column("gone_at", sa.String(32)),
 )
+
+
+def newest_of_files(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of rows with `batch root path` each file's newest: the keys of batches sort by time, rows of a table do not."""
+    return frame.sort_values("batch", kind="stable").drop_duplicates(["root", "path"], keep="last")
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ def source_name(root: str, path: str) -> str:
 
 def full_path(source: str, home: Path) -> str:
     """The full path of a source name, for people."""
-    return str(home / source) if source.startswith("landing/") else source
+    return f"{home}/{source}" if source.startswith("landing/") else source
 
 
 class AudioInbox:
@@ -115,22 +126,28 @@ class AudioInbox:
         A new file is ready once its size and modification time have stood still for `settle_seconds`.
         Raises resources.roots.StorageFault when the root itself cannot be read.
         """
-        known = {
-            (row["path"], row["size"], row["mtime_ns"]): row
-            for row in self._database.query(sa.select(AUDIO_FILES).where(AUDIO_FILES.c.root == root))
-        }
+        rows = self._database.query(
+            sa.select(AUDIO_FILES)
+            .where(AUDIO_FILES.c.root == root)
+            .order_by(AUDIO_FILES.c.seen_at, AUDIO_FILES.c.visit)
+        )
+        known = {(row["path"], row["size"], row["mtime_ns"]): row for row in rows}
+        newest = {row["path"]: row for row in rows}
         now = time.time()
         seen = 0
         ready: list[FileStat] = []
         waiting: list[FileStat] = []
-        unseen: list[FileStat] = []
+        unseen: list[tuple[FileStat, int]] = []
         for found in scan(root_folder(root, self._home), suffixes=AUDIO_SUFFIXES):
             row = known.get((found.path, found.size, found.mtime_ns))
             if row is not None and row["batch"] is not None:
-                seen += 1
-                continue
-            if row is None:
-                unseen.append(found)
+                if newest[found.path] is row:
+                    seen += 1
+                    continue
+                unseen.append((found, row["visit"] + 1))
+                row = None
+            elif row is None:
+                unseen.append((found, 0))
             # A modification time in the future says nothing: such a file stands still since it was first seen so.
             changed = found.mtime_ns / 1e9 if found.mtime_ns / 1e9 <= now else now
             still = now - (row["seen_at"] if row is not None else changed)
@@ -138,11 +155,14 @@ class AudioInbox:
         self._enter(root, unseen, now)
         return Scan(tuple(ready), tuple(waiting), seen)
 
-    def _enter(self, root: str, files: Iterable[FileStat], now: float) -> None:
+    def _enter(self, root: str, files: Iterable[tuple[FileStat, int]], now: float) -> None:
         rows = [
-            {"root": root, "path": f.path, "size": f.size, "mtime_ns": f.mtime_ns, "batch": None, "seen_at": now}
-            for f in files
-        ]
+            {
+                "root": root, "path": f.path, "size": f.size, "mtime_ns": f.mtime_ns, "visit": visit,
+                "batch": None, "seen_at": now,
+            }
+            for f, visit in files
+        ]  # fmt: skip
         if rows:
             with self._database.begin() as connection:
                 upsert(connection, AUDIO_FILES, rows, update={})
@@ -154,10 +174,10 @@ class AudioInbox:
         """
         keys = []
         for part in _split(sorted(files, key=lambda item: item.path)):
-            digest = hashlib.sha256(
-                "\n".join(f"{root}/{item.path}:{item.size}:{item.mtime_ns}" for item in part).encode()
-            ).hexdigest()
-            key = f"{datetime.now(UTC):%Y%m%dT%H%M}-{digest[:8]}"
+            now = datetime.now(UTC)
+            listed = [now.isoformat(), *(f"{root}/{item.path}:{item.size}:{item.mtime_ns}" for item in part)]
+            digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()
+            key = f"{now:%Y%m%dT%H%M%S}-{digest[:8]}"
             taken = 0
             with self._database.begin() as connection:
                 for item in part:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ai_assets.audio_status import ACCEPTED
+from ai_assets.data_processing.batches import newest_of_files
 from resources.lake.tables import LakeTable, reading
 
 if TYPE_CHECKING:
@@ -50,16 +52,15 @@ def build_catalogue(
 
     Args:
         identities: rows of `track_identities`.
-        manifest: rows of `audio_manifest` (tags), latest per file.
+        manifest: rows of `audio_manifest` (tags).
         analysis: `audio_hash duration_seconds tempo_bpm key loudness_lufs energy_index`, one row per audio.
         classes: `audio_hash genre` of tracks whose class was recognised (the classifier may abstain).
         heard: `track track_reference` of tracks known from events alone.
-        gone: (root, path) of files that are no longer there.
+        gone: (root, path) of files that are no longer there or can no longer be played.
     """
     import pandas as pd
 
-    tags = manifest.drop_duplicates(["root", "path"], keep="last")
-    tags = tags[["root", "path", "album", "genre", "year", "track_number"]]
+    tags = newest_of_files(manifest)[["root", "path", "album", "genre", "year", "track_number"]]
     files = identities.merge(tags, on=["root", "path"], how="left")
     files["gone"] = [place in gone for place in zip(files["root"], files["path"], strict=True)]
     files = files.sort_values(["track", "gone", "batch", "root", "path"], kind="stable")
@@ -90,6 +91,13 @@ def build_catalogue(
         else rows
     )
     return frame.sort_values("track", kind="stable", ignore_index=True)
+
+
+def damaged(quality: pd.DataFrame) -> set[tuple[str, str]]:
+    """(root, path) of files whose newest content was not accepted: out of every answer until they are repaired."""
+    newest = newest_of_files(quality[["batch", "root", "path", "status"]])
+    refused = newest[~newest["status"].isin(ACCEPTED)]
+    return set(zip(refused["root"], refused["path"], strict=True))
 
 
 def _number(value: Any) -> float | None:

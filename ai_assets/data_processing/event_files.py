@@ -1,10 +1,9 @@
-"""Event files to plain records: JSON Lines, CSV and ListenBrainz exports, one line at a time.
+"""Event files to plain records: JSON Lines, JSON arrays, tables with a header (CSV, TSV) and Parquet.
 
 A line either becomes a mapping in our documented schema or a reason why not; nothing is judged here beyond its form
-(that is `events`), and nothing is stored.
+(that is `events`), and nothing is stored. Which columns mean what is `event_formats`.
 
-Fields: `event_id listener track played_at seconds_played position skipped liked source device list_id` and
-`recording_mbid`; `track` is a track id, a path or "artist - title".
+A place is counted from 1: the line of a text file, the item of a JSON array, the row of a Parquet file.
 """
 
 from __future__ import annotations
@@ -15,26 +14,20 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, BinaryIO
 
-FIELDS = (
-    "event_id",
-    "listener",
-    "track",
-    "played_at",
-    "seconds_played",
-    "position",
-    "skipped",
-    "liked",
-    "source",
-    "device",
-    "list_id",
-    "recording_mbid",
-)
+from ai_assets.data_processing import event_formats as formats
 
 MAX_LINE_BYTES = 64 * 1024
-EVENT_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".listens"})
+MAX_ARRAY_BYTES = 512 * 2**20
+MAX_GROUP_BYTES = 2**30
+BLOCK_BYTES = 16 * 2**20
+BATCH_ROWS = 50_000
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".dat"})
+EVENT_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".listens", ".parquet"}) | TABLE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -48,96 +41,251 @@ class Line:
     reason: str = ""
 
 
-def read_lines(data: bytes, *, name: str, start_line: int = 1, start: int = 0, final: bool = True) -> Iterator[Line]:
-    """Parse the complete lines of `data` from byte `start`, which is the start of line `start_line`.
+Block = tuple[list[Line], int, bytes]
+"""Lines (their offsets counted from the block's start), the bytes they took, and those bytes."""
 
-    A last line without a line break counts when the file is `final`, or when it is a whole JSON object already; else it
-    may still be being written and is left for the next call. `name` decides CSV by its suffix.
-    """
-    if name.lower().endswith(".csv"):
-        yield from _csv_lines(data if final else data[: data.rfind(b"\n") + 1])
-        return
-    position, number = start, start_line
+
+class JsonLines:
+    """JSON objects, one a line; every line is known by its own names."""
+
+    def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
+        self._mapped = formats.with_mapping(mapping) if mapping else None
+
+    def lines(self, data: bytes, *, start_line: int = 1, final: bool = True) -> Iterator[Line]:
+        """The complete lines of `data`.
+
+        A last line without a line break counts when the file is `final`, or when it is a whole JSON object already;
+        else it may still be being written and is left for the next call.
+        """
+        for raw, number, stop, whole in _raw_lines(data, start_line):
+            line = self._line(raw, number, stop)
+            if whole or final or line.record is not None:
+                yield line
+
+    def _line(self, raw: bytes, number: int, end: int) -> Line:
+        digest = hashlib.sha256(raw).hexdigest()
+        if len(raw) > MAX_LINE_BYTES:
+            return Line(number, end, digest, None, f"line of {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read")
+        try:
+            value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except (UnicodeDecodeError, ValueError, RecursionError) as error:
+            return Line(number, end, digest, None, f"no JSON: {type(error).__name__}")
+        return self.object(value, number, end, digest)
+
+    def object(self, value: Any, number: int, end: int, digest: str = "") -> Line:
+        """One JSON value as a line."""
+        if not isinstance(value, dict):
+            return Line(number, end, digest, None, f"expected a JSON object, found a {type(value).__name__}")
+        if self._mapped is not None:
+            return Line(number, end, digest, _present(self._mapped(value)))
+        if "track_metadata" in value:
+            return Line(number, end, digest, _present(formats.from_listenbrainz(value)))
+        known = None if "played_at" in value else formats.format_of(tuple(value))
+        return Line(number, end, digest, formats.own(value) if known is None else _present(known.convert(value)))
+
+
+class Delimited:
+    """A table with a header row, or one of the known exports without. Quoted cells may not contain line breaks."""
+
+    def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
+        self._mapping = mapping
+        self._delimiter = ","
+        self.columns: list[str] | None = None
+        self._convert: formats.Convert | None = None
+
+    def lines(self, data: bytes, *, start_line: int = 1, final: bool = True) -> Iterator[Line]:
+        """Rows of `data`, which follows what earlier calls were given; empty cells count as absent."""
+        for raw, number, stop, whole in _raw_lines(data, start_line):
+            if not (whole or final):
+                return
+            if self.columns is not None and self._convert is None:
+                return  # the header was refused, and all rows with it
+            line = self._line(raw, number, stop)
+            if line is not None:
+                yield line
+
+    def _line(self, raw: bytes, number: int, end: int) -> Line | None:
+        digest = hashlib.sha256(raw).hexdigest()
+        if len(raw) > MAX_LINE_BYTES:
+            return Line(number, end, digest, None, f"line of {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read")
+        try:
+            text = raw.decode("utf-8-sig").strip("\r\n")
+            if self.columns is None and not self._begin(text):
+                reason = self._header_fault()
+                return Line(number, end, digest, None, reason) if reason else None
+            cells = self._cells(text)
+        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+            return Line(number, end, digest, None, f"no CSV row: {type(error).__name__}")
+        assert self.columns is not None and self._convert is not None
+        if len(cells) != len(self.columns):
+            return Line(number, end, digest, None, f"{len(cells)} cells under {len(self.columns)} headings")
+        row = {name: cell.strip() or None for name, cell in zip(self.columns, cells, strict=True)}
+        return Line(number, end, digest, _present(self._convert(row)))
+
+    def _begin(self, text: str) -> bool:
+        """Learn delimiter and columns from the first line; whether that line is a row already."""
+        self._delimiter, given = formats.first_line(text)
+        self.columns = given or [cell.strip() for cell in self._cells(text)]
+        known = formats.format_of(self.columns)
+        if self._mapping:
+            lacking = formats.mapping_columns(self._mapping) - set(self.columns)
+            self._convert = None if lacking else formats.with_mapping(self._mapping, known)
+        elif known is not None:
+            self._convert = known.convert
+        return given is not None and self._convert is not None
+
+    def _header_fault(self) -> str:
+        if self._convert is not None:
+            return ""
+        wanted = formats.mapping_columns(self._mapping) if self._mapping else set(formats.REQUIRED)
+        missing = ", ".join(sorted(wanted - set(self.columns or ())))
+        return f"the header lacks {missing}; `ai-assets inspect FILE` proposes a mapping"
+
+    def _cells(self, text: str) -> list[str]:
+        if len(self._delimiter) > 1:
+            return text.split(self._delimiter)
+        return next(csv.reader(io.StringIO(text), delimiter=self._delimiter, strict=True))
+
+
+def _raw_lines(data: bytes, start_line: int) -> Iterator[tuple[bytes, int, int, bool]]:
+    """Non-empty lines with number, offset behind them, and whether their line break is there."""
+    position, number = 0, start_line
     while position < len(data):
         end = data.find(b"\n", position)
         raw = data[position:] if end < 0 else data[position:end]
         stop = len(data) if end < 0 else end + 1
         if raw.strip():
-            line = _json_line(raw, number, stop)
-            if end < 0 and line.record is None and not final:
-                return
-            yield line
+            yield raw, number, stop, end >= 0
         position, number = stop, number + 1
 
 
-def _json_line(raw: bytes, number: int, end: int) -> Line:
-    digest = hashlib.sha256(raw).hexdigest()
-    if len(raw) > MAX_LINE_BYTES:
-        return Line(number, end, digest, None, f"line of {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read")
-    try:
-        value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        return Line(number, end, digest, None, f"no JSON: {type(error).__name__}")
-    if not isinstance(value, dict):
-        return Line(number, end, digest, None, f"expected a JSON object, found a {type(value).__name__}")
-    return Line(number, end, digest, from_listenbrainz(value) if "track_metadata" in value else _known(value))
-
-
-def _known(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[name] for name in FIELDS if value.get(name) is not None}
-
-
-def from_listenbrainz(value: Mapping[str, Any]) -> dict[str, Any]:
-    """One listen of a ListenBrainz export (https://listenbrainz.readthedocs.io, "JSON documentation") in our schema."""
-    metadata = value.get("track_metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    info, mapping = (metadata.get(name) for name in ("additional_info", "mbid_mapping"))
-    info = info if isinstance(info, dict) else {}
-    mapping = mapping if isinstance(mapping, dict) else {}
-    artist, title = metadata.get("artist_name"), metadata.get("track_name")
-    record: dict[str, Any] = {
-        "listener": value.get("user_name"),
-        "track": f"{artist} - {title}" if artist and title else None,
-        "played_at": value.get("listened_at"),
-        "recording_mbid": info.get("recording_mbid") or mapping.get("recording_mbid"),
-        "device": info.get("media_player") or info.get("listening_from"),
-        "source": "listenbrainz",
-    }
-    duration = info.get("duration_ms")
-    if isinstance(duration, int | float) and duration > 0:
-        record["seconds_played"] = duration / 1000  # a listen is submitted for a track that was played
+def _present(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in record.items() if item is not None}
 
 
-def _csv_lines(data: bytes) -> Iterator[Line]:
-    """CSV with a header row; empty cells count as absent. Quoted cells may not contain line breaks."""
-    header: list[str] | None = None
-    position = 0
-    for number, raw in enumerate(data.splitlines(keepends=True), start=1):
-        position += len(raw)
-        if not raw.strip():
-            continue
-        digest = hashlib.sha256(raw).hexdigest()
-        try:
-            cells = next(csv.reader(io.StringIO(raw.decode("utf-8-sig").strip("\r\n")), strict=True))
-        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-            yield Line(number, position, digest, None, f"no CSV row: {type(error).__name__}")
-            continue
-        if header is None:
-            header = [cell.strip() for cell in cells]
-            missing = {"listener", "track", "played_at"} - set(header)
-            if missing:
-                yield Line(number, position, digest, None, f"the header lacks {', '.join(sorted(missing))}")
-                return
-            continue
-        if len(cells) != len(header):
-            yield Line(number, position, digest, None, f"{len(cells)} cells under {len(header)} headings")
-            continue
-        yield Line(number, position, digest, _known(_typed(dict(zip(header, cells, strict=True)))))
+def line_reader(name: str, mapping: Mapping[str, str] | None = None) -> JsonLines | Delimited:
+    """The reader of a text file, by its suffix."""
+    return Delimited(mapping) if PurePath(name.lower()).suffix in TABLE_SUFFIXES else JsonLines(mapping)
 
 
-def _typed(row: Mapping[str, str]) -> dict[str, Any]:
-    return {name: (None if cell.strip() == "" else cell.strip()) for name, cell in row.items()}
+def read_lines(data: bytes, *, name: str, start_line: int = 1, final: bool = True) -> Iterator[Line]:
+    """The lines of a whole text file."""
+    yield from line_reader(name).lines(data, start_line=start_line, final=final)
+
+
+def read_blocks(
+    file: BinaryIO, name: str, *, mapping: Mapping[str, str] | None = None, final: bool = True
+) -> Iterator[Block]:
+    """A file's lines, block by block.
+
+    Without `final` a last line that may still be being written is neither parsed nor taken; a Parquet file or a JSON
+    array is read only when it is whole.
+    """
+    head = file.read(64)
+    file.seek(0)
+    if head.startswith(b"PAR1"):
+        yield from _parquet_blocks(file, mapping)
+    elif PurePath(name.lower()).suffix == ".json" and head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+        yield from _array_blocks(file, mapping, final=final)
+    else:
+        yield from _text_blocks(file, line_reader(name, mapping), final=final)
+
+
+def _text_blocks(file: BinaryIO, reader: JsonLines | Delimited, *, final: bool) -> Iterator[Block]:
+    number, rest = 1, b""
+    while True:
+        data = file.read(BLOCK_BYTES)
+        cut = len(rest + data) if not data else (rest + data).rfind(b"\n") + 1
+        block, rest = (rest + data)[:cut], (rest + data)[cut:]
+        if block:
+            lines = list(reader.lines(block, start_line=number, final=final))
+            consumed = len(block)
+            if not data and not final and (not lines or lines[-1].end < len(block.rstrip())):
+                consumed = block.rfind(b"\n") + 1
+            yield lines, consumed, block[:consumed]
+            number += block.count(b"\n")
+        if not data:
+            return
+
+
+def _array_blocks(file: BinaryIO, mapping: Mapping[str, str] | None, *, final: bool) -> Iterator[Block]:
+    """A JSON array (as Spotify exports it), read whole."""
+    data = file.read(MAX_ARRAY_BYTES + 1)
+    if len(data) > MAX_ARRAY_BYTES:
+        reason = f"a JSON array of more than {MAX_ARRAY_BYTES:,} bytes; write one object a line instead"
+        yield [Line(1, len(data), "", None, reason)], len(data), data
+        return
+    try:
+        items = json.loads(data.decode("utf-8-sig"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        if final:
+            reason = f"no JSON array: {type(error).__name__}"
+            yield [Line(1, len(data), hashlib.sha256(data).hexdigest(), None, reason)], len(data), data
+        return
+    reader = JsonLines(mapping)
+    for start in range(0, len(items), BATCH_ROWS):
+        part = items[start : start + BATCH_ROWS]
+        lines = [
+            reader.object(item, number, _share(len(data), number, len(items)))
+            for number, item in enumerate(part, start + 1)
+        ]
+        last = start + BATCH_ROWS >= len(items)
+        yield lines, len(data) if last else 0, data if last else b""
+    if not items:
+        yield [], len(data), data
+
+
+def _parquet_blocks(file: BinaryIO, mapping: Mapping[str, str] | None) -> Iterator[Block]:
+    """A Parquet file; only the columns that are needed are decoded, and none of an absurd size."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = file.read()
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data))
+        columns = [str(name) for name in table.schema_arrow.names]
+        known = formats.format_of(columns)
+        lacking = formats.mapping_columns(mapping) - set(columns) if mapping else set[str]()
+        fault = "" if known or mapping else f"no column {', '.join(sorted(set(formats.REQUIRED) - set(columns)))}"
+        fault = f"no column {', '.join(sorted(lacking))}" if lacking else fault
+        groups = range(table.metadata.num_row_groups)
+        if any(table.metadata.row_group(group).total_byte_size > MAX_GROUP_BYTES for group in groups):
+            fault = f"a row group of more than {MAX_GROUP_BYTES:,} bytes"
+        if fault:
+            hint = "" if lacking else "; `ai-assets inspect FILE` proposes a mapping"
+            yield [Line(1, len(data), "", None, fault + hint)], len(data), data
+            return
+        convert = formats.with_mapping(mapping, known) if mapping else known.convert  # type: ignore[union-attr]
+        done, rows = 0, table.metadata.num_rows
+        for batch in table.iter_batches(batch_size=BATCH_ROWS):
+            plain = [{name: _plain(item) for name, item in row.items()} for row in batch.to_pylist()]
+            lines = [
+                Line(number, _share(len(data), number, rows), "", _present(convert(row)))
+                for number, row in enumerate(plain, done + 1)
+            ]
+            done += len(lines)
+            yield lines, len(data) if done >= rows else 0, data if done >= rows else b""
+        if not rows:
+            yield [], len(data), data
+    except (pa.ArrowException, OSError) as error:
+        reason = f"no readable Parquet file: {type(error).__name__}"
+        yield [Line(1, len(data), hashlib.sha256(data).hexdigest(), None, reason)], len(data), data
+
+
+def _share(size: int, number: int, rows: int) -> int:
+    """An offset for row `number` of `rows` in a file whose rows have no places of their own."""
+    return max(1, size * number // rows)
+
+
+def _plain(value: Any) -> Any:
+    """A Parquet value as JSON knows it."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    return None if isinstance(value, float) and value != value else value
 
 
 def parse_time(value: Any) -> datetime:

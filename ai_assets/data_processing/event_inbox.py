@@ -1,8 +1,7 @@
-"""Event files into `raw_events`, exactly once per place in a file, also across kill -9.
+"""What events come from: which files there are, where each was left, and that the event stream is read along.
 
-The lake's own transaction (file, offset) is the truth about what was appended; the platform database remembers where
-each file was left and what a reading of it gave. Rejected lines are put into quarantine before the accepted ones of the
-same block are appended, so a crash in between loses neither.
+Every line goes into `raw_events` exactly once per place in its file, also across kill -9 (`raw_store`); the platform
+database remembers where each file was left and what a reading of it gave.
 """
 
 from __future__ import annotations
@@ -10,35 +9,30 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 
 import sqlalchemy as sa
 
-from ai_assets.data_processing import events
-from ai_assets.data_processing.event_files import EVENT_SUFFIXES, Line, read_lines
-from resources.database import METADATA, Database, upsert
+from ai_assets.data_processing.event_files import BLOCK_BYTES, EVENT_SUFFIXES, Line, read_blocks
+from ai_assets.data_processing.event_formats import parse_mapping
+from ai_assets.data_processing.raw_store import RAW, RawStore, Reading
+from ai_assets.data_processing.stream_drain import STREAM, StreamDrain
+from resources.database import METADATA, upsert
+from resources.event_stream import StreamUnavailable
 from resources.lake.fence import Attempt
 from resources.lake.ledger import Entry
-from resources.lake.tables import Lake
-from resources.pseudonyms import Pseudonyms
-from resources.quarantine import Quarantine, Rejected
+from resources.platform import Platform
 from resources.roots import PathRefused, StorageFault, open_any, open_confined, scan
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 LANDING = "landing/events"
 SETTLE_SECONDS = 3.0
-BLOCK_BYTES = 16 * 2**20
-RAW = "raw_events"
 
 EVENT_FILES = sa.Table(
     "event_files",
@@ -52,27 +46,13 @@ EVENT_FILES = sa.Table(
     sa.Column("reread", sa.Boolean, nullable=False),
 )
 
-EVENT_REPORTS = sa.Table(
-    "event_reports",
+
+EVENT_MAPPINGS = sa.Table(
+    "event_mappings",
     METADATA,
-    sa.Column("run_id", sa.String(64), primary_key=True),
     sa.Column("source", sa.String(2048), primary_key=True),
-    sa.Column("read", sa.BigInteger, nullable=False),
-    sa.Column("accepted", sa.BigInteger, nullable=False),
-    sa.Column("quarantined", sa.BigInteger, nullable=False),
-    sa.Column("duplicates", sa.BigInteger, nullable=False),
+    sa.Column("mapping", sa.Text, nullable=False),
 )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one reading of one file gave; read = accepted + quarantined + duplicates."""
-
-    source: str
-    read: int = 0
-    accepted: int = 0
-    quarantined: int = 0
-    duplicates: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,37 +65,48 @@ class _Position:
 
 
 class EventInbox:
-    """All event files of a home: those of the landing folder and those given by name."""
+    """All that events come from: files of the landing folder, files given by name, and the event stream."""
 
-    def __init__(
-        self, database: Database, lake: Lake, quarantine: Quarantine, pseudonyms: Pseudonyms, home: Path
-    ) -> None:
-        self._database = database
-        self._lake = lake
-        self._quarantine = quarantine
-        self._pseudonyms = pseudonyms
-        self._home = home
+    def __init__(self, platform: Platform) -> None:
+        self._database = platform.database
+        self._lake = platform.lake
+        self._quarantine = platform.quarantine
+        self._home = platform.home.root
+        self._pseudonym = lru_cache(maxsize=100_000)(platform.pseudonyms.of)
+        self._store = RawStore(platform)
+        self._drain = StreamDrain(platform, self._store)
 
-    def register(self, path: Path) -> str:
-        """Remember a file given by name and ask for a full reading of it. Raises FileNotFoundError."""
+    def register(self, path: Path, mapping: str | None = None) -> str:
+        """Remember a file given by name, with the mapping of its columns, and ask for a full reading of it.
+
+        Raises FileNotFoundError, and ValueError for a mapping that is none.
+        """
         path = path.expanduser().resolve()
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is no file: expected JSON Lines, CSV or a ListenBrainz export")
+            raise FileNotFoundError(f"{path} is no file: expected JSON, CSV, Parquet or a ListenBrainz export")
         landing = (self._home / LANDING).resolve()
         source = f"{LANDING}/{path.relative_to(landing)}" if path.is_relative_to(landing) else str(path)
         with self._database.begin() as connection:
             row = {"source": source, "size": -1, "mtime_ns": -1, "reread": True, **vars(_Position())}
             upsert(connection, EVENT_FILES, [row], update={"reread": True})
+            if mapping:
+                parse_mapping(mapping)
+                upsert(connection, EVENT_MAPPINGS, [{"source": source, "mapping": mapping}], update={"mapping": "new"})
         return source
+
+    def mapping(self, source: str) -> dict[str, str] | None:
+        """The mapping of columns that a file was given with."""
+        rows = self._database.query(sa.select(EVENT_MAPPINGS).where(EVENT_MAPPINGS.c.source == source))
+        return parse_mapping(rows[0]["mapping"]) if rows else None
 
     def pending(self) -> list[str]:
         """Sources with something to read: new, grown, changed, or asked for. Raises StorageFault for the folder."""
-        return sorted(self._pending())
+        return sorted(self._pending()) + ([STREAM] if self._drain.waiting() else [])
 
     def pending_digest(self) -> str:
         """A digest of what is pending, "" for nothing: equal as long as no file changes."""
-        found = self._pending()
-        return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16] if found else ""
+        found = [*sorted(self._pending().items()), *self._drain.waiting()]
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:16] if found else ""
 
     def _pending(self) -> dict[str, tuple[int, int, bool]]:
         """Size, time and whether it stands still, by source."""
@@ -139,12 +130,18 @@ class EventInbox:
         return wanted
 
     def ingest(self, run_id: str) -> list[Reading]:
-        """Read everything that is pending into `raw_events`; returns a report per file.
+        """Read everything that is pending into `raw_events`; returns a report per source.
 
-        Raises resources.roots.StorageFault for a file that the storage does not give, after all others were read.
+        Raises StorageFault for a file that the storage does not give, StreamUnavailable for a stream that does not
+        answer, after all others were read.
         """
-        readings, faults = [], []
-        for source in self.pending():
+        readings: list[Reading] = []
+        faults: list[Exception] = []
+        try:
+            readings += self._drain.drain(run_id)
+        except StreamUnavailable as error:
+            faults.append(error)
+        for source in sorted(self._pending()):
             try:
                 with self._database.lock(f"event-file:{source}"):
                     readings.append(self._read(source, run_id))
@@ -173,8 +170,26 @@ class EventInbox:
 
     def reports(self, run_ids: list[str]) -> list[Reading]:
         """Reports of given runs."""
-        rows = self._database.query(sa.select(EVENT_REPORTS).where(EVENT_REPORTS.c.run_id.in_(run_ids)))
-        return [Reading(**{name: row[name] for name in Reading.__dataclass_fields__}) for row in rows]
+        return self._store.reports(run_ids)
+
+    # -- positions, for those who rewrite files (they hold the lock `event-file:SOURCE`) ------------------------------
+
+    def consumed(self, source: str) -> int:
+        """Bytes of a file that were read."""
+        rows = self._database.query(sa.select(EVENT_FILES.c.end).where(EVENT_FILES.c.source == source))
+        return int(rows[0]["end"]) if rows else 0
+
+    def move(self, source: str, end: int, prefix: str, stat: os.stat_result) -> None:
+        """Say that a file was rewritten and that what was read of it now ends at `end`: nothing is read again."""
+        values = {"end": end, "prefix": prefix, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        with self._database.begin() as connection:
+            again = {"generation": EVENT_FILES.c.generation + 1, **values}
+            connection.execute(sa.update(EVENT_FILES).where(EVENT_FILES.c.source == source).values(again))
+
+    def drop(self, source: str) -> None:
+        """Forget a file that is gone for good."""
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(EVENT_FILES).where(EVENT_FILES.c.source == source))
 
     # -- one file ----------------------------------------------------------------------------------------------
 
@@ -184,7 +199,7 @@ class EventInbox:
         reread = bool(rows and rows[0]["reread"])
         total, good, bad = Reading(source), set[str](), set[str]()
         held = self._quarantine.sources(RAW, f"{source}:")
-        with self._open(source) as file:
+        with self.open_source(source) as file:
             stat = os.fstat(file.fileno())
             intact = _intact(file, known)
             # Reading it whole again (because its beginning changed, or it was asked for) is a new generation: its
@@ -193,12 +208,16 @@ class EventInbox:
             first = 0 if whole else known.end
             generation = known.generation + int(whole and known.end > 0)
             start, digest = 0, hashlib.sha256()
-            for lines, consumed, data in _blocks(file, source, final=reread or _settled(stat.st_mtime_ns)):
+            final, mapping = reread or _settled(stat.st_mtime_ns), self.mapping(source)
+            for lines, consumed, data in read_blocks(file, source, mapping=mapping, final=final):
                 unread = _behind(lines, first - start, data)
                 if unread:
-                    seen = (known.end if intact else start + len(data)) - start
-                    block, rejected = self._block(source, generation, unread, run_id, start, seen)
-                    total = _sum(total, block)
+                    seen = known.end - start if intact else sys.maxsize
+                    app, end = f"{source}#{generation}", start + unread[-1].end
+                    block, rejected = self._store.store(
+                        source, app, unread, run_id, end=end, seen=seen, pseudonym=self._pseudonym
+                    )
+                    total += block
                     bad |= rejected
                     good |= {place for line in unread if (place := f"{source}:{line.number}") in held - rejected}
                 start += consumed
@@ -215,75 +234,14 @@ class EventInbox:
         }
         with self._database.begin() as connection:
             upsert(connection, EVENT_FILES, [row], update=dict.fromkeys(list(row)[1:], "new"))
-            report = {"run_id": run_id, **vars(total)}
-            upsert(connection, EVENT_REPORTS, [report], update=dict.fromkeys(list(vars(Reading(""))), "new"))
+            self._store.note(connection, run_id, total)
         return total
 
-    def _open(self, source: str) -> BinaryIO:
+    def open_source(self, source: str) -> BinaryIO:
+        """Open an event file, confined to the landing folder where it lies there. Raises PathRefused, StorageFault."""
         if source.startswith(f"{LANDING}/"):
             return open_confined(self._home / LANDING, source.removeprefix(f"{LANDING}/"))
         return open_any(Path(source))
-
-    def _block(
-        self, source: str, generation: int, lines: list[Line], run_id: str, start: int, seen: int
-    ) -> tuple[Reading, set[str]]:
-        """Judge and store the lines of one block; those that end by `seen` were reported by an earlier reading."""
-        rows, rejected = self._judge(source, lines)
-        self._quarantine.add(rejected, run_id)
-        held = self._held([row["event_id"] for _, row in rows])
-        fresh: list[dict[str, Any]] = []
-        accepted, ids = 0, set(held)
-        for line, row in rows:
-            if row["event_id"] not in ids:
-                ids.add(row["event_id"])
-                fresh.append(row)
-                accepted += 1
-            elif line.end > seen and held.get(row["event_id"]) == (source, line.number):
-                accepted += 1  # appended by a reading that died before it could be noted
-        if fresh:
-            self._append(source, generation, fresh, start + lines[-1].end)
-        reading = Reading(source, len(lines), accepted, len(rejected), len(rows) - accepted)
-        return reading, {item.source for item in rejected}
-
-    def _judge(self, source: str, lines: list[Line]) -> tuple[list[tuple[Line, dict[str, Any]]], list[Rejected]]:
-        now = datetime.now(UTC)
-        pseudonym = lru_cache(maxsize=100_000)(self._pseudonyms.of)
-        rows, rejected = [], []
-        for line in lines:
-            try:
-                if line.record is None:
-                    raise events.Refused("malformed_line", line.reason)
-                place = events.Place(source, line.number)
-                rows.append((line, events.check_event(line.record, place, now=now, pseudonym=pseudonym)))
-            except events.Refused as error:
-                rejected.append(Rejected(RAW, f"{source}:{line.number}", str(error), error.code, line.digest))
-        return rows, rejected
-
-    def _held(self, ids: list[str]) -> dict[str, tuple[str, int]]:
-        """Those of `ids` that were ever appended, on whatever day, with their places."""
-        import pyarrow.compute as pc
-
-        table = self._lake.table(RAW)
-        if not ids or not table.exists:
-            return {}
-        found = table.dataset().to_table(columns=["event_id", "file", "line"], filter=pc.field("event_id").isin(ids))
-        places = zip(found["file"].to_pylist(), found["line"].to_pylist(), strict=True)
-        return dict(zip(found["event_id"].to_pylist(), places, strict=True))
-
-    def _append(self, source: str, generation: int, rows: list[dict[str, Any]], end: int) -> None:
-        from ai_assets.contract.validation import arrow_table
-        from ai_assets.data_processing.schemas import RawEvents
-
-        frame: pd.DataFrame = RawEvents.validate(events.raw_frame(rows), lazy=True)
-        data = arrow_table(frame, RawEvents)
-        app = f"{source}#{generation}"
-        if self._lake.append(RAW, data, source=app, offset=end, column="day"):
-            return
-        # The block was appended by a reading that died; only what was refused then and is right now can be missing.
-        held = self._held(frame["event_id"].tolist())
-        left = data.filter([name not in held for name in frame["event_id"]])
-        if left.num_rows:
-            self._lake.append(RAW, left, source=f"{app}@{left['event_id'][0]}", offset=end, column="day")
 
 
 def _settled(mtime_ns: int) -> bool:
@@ -308,39 +266,3 @@ def _behind(lines: list[Line], first: int, data: bytes) -> list[Line]:
     if unread and first > 0 and not data[first : unread[0].end].strip():
         return unread[1:]
     return unread
-
-
-def _sum(one: Reading, other: Reading) -> Reading:
-    return Reading(
-        one.source,
-        one.read + other.read,
-        one.accepted + other.accepted,
-        one.quarantined + other.quarantined,
-        one.duplicates + other.duplicates,
-    )
-
-
-def _blocks(file: BinaryIO, source: str, *, final: bool) -> Iterator[tuple[list[Line], int, bytes]]:
-    """Parsed lines, block by block, with the bytes they took. CSV is one block, for its header rules all rows.
-
-    Without `final` a last line that may still be being written is neither parsed nor taken.
-    """
-    if source.lower().endswith(".csv"):
-        data = file.read()
-        data = data if final else data[: data.rfind(b"\n") + 1]
-        yield list(read_lines(data, name=source)), len(data), data
-        return
-    number, rest = 1, b""
-    while True:
-        data = file.read(BLOCK_BYTES)
-        cut = len(rest + data) if not data else (rest + data).rfind(b"\n") + 1
-        block, rest = (rest + data)[:cut], (rest + data)[cut:]
-        if block:
-            lines = list(read_lines(block, name=source, start_line=number, final=final))
-            consumed = len(block)
-            if not data and not final and (not lines or lines[-1].end < len(block.rstrip())):
-                consumed = block.rfind(b"\n") + 1
-            yield lines, consumed, block[:consumed]
-            number += block.count(b"\n")
-        if not data:
-            return

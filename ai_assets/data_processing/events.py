@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ FUTURE = timedelta(minutes=5)
 FIRST_YEAR = 2000
 LONGEST_PLAY = 24 * 3600.0
 LAST_POSITION = 10**9
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 RAW_COLUMNS = (
     "event_id", "listener", "track_reference", "recording_mbid", "played_at", "seconds_played", "position", "skipped",
@@ -112,7 +114,7 @@ def _optional(record: Mapping[str, Any], name: str) -> str | None:
 
 def _storable(text: str, name: str) -> str:
     """Refuse what no UTF-8 text holds: JSON may escape half of a surrogate pair, and databases take no NUL."""
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if UNSTORABLE.search(text):
         raise Refused("bad_text", f"{name} holds characters that are no text")
     return text
 
@@ -147,7 +149,7 @@ def raw_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows of `check_event` as a frame with fixed types."""
     import pandas as pd
 
-    frame = pd.DataFrame(rows, columns=list(RAW_COLUMNS))
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in RAW_COLUMNS}, columns=list(RAW_COLUMNS))
     frame["played_at"] = pd.to_datetime(frame["played_at"], utc=True).astype("datetime64[us, UTC]")
     frame["seconds_played"] = frame["seconds_played"].astype("float64")
     for name in ("position", "line"):

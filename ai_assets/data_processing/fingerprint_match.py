@@ -3,8 +3,11 @@
 Belongs here: comparing fingerprints, bytes of little-endian uint32 words, one per 23 ms. Does not belong here: making
 them from sound, and deciding which of two equal recordings a catalogue keeps.
 
-Haitsma and Kalker (ISMIR 2002) look up single words that survived without an error and then count the wrong bits at the
-place found; two fingerprints with fewer than 35 % wrong bits are the same recording.
+Haitsma and Kalker (ISMIR 2002) look up single words that survived without an error and then count the wrong bits at
+the place found; two fingerprints with fewer than 35 % wrong bits are the same recording. That holds for long
+stretches: the best of all shifts of two short sounds of the same pitch (single notes, drum loops) comes down to 28 %
+by itself, so that under ten seconds in common a quarter of the bits decides. Re-encoding, gain and trimming cost at
+most 23 % there; when in doubt, no match.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MATCH_ERROR = 0.35
+SHORT_MATCH_ERROR = 0.25
+LONG_OVERLAP = 430
 # Below two seconds of common sound chance agreement is too likely.
 SHORTEST_OVERLAP = 86
 # Words met in more places than this say nothing about the recording (silence, a steady tone).
@@ -30,15 +35,26 @@ _SHORT = 300
 _MOST_SHORT = 200
 
 
+def same_recording(a: bytes, b: bytes) -> bool:
+    """Whether two fingerprints agree closely enough for what they have in common."""
+    error, common = _best_shift(a, b)
+    return error < (MATCH_ERROR if common >= LONG_OVERLAP else SHORT_MATCH_ERROR)
+
+
 def best_offset_error(a: bytes, b: bytes) -> float:
     """The share of wrong bits (0 to 1) at the shift where two fingerprints agree best; different music lies near .45.
 
     Shifts count that leave at least half of the shorter fingerprint, and two seconds, in common. Frames of digital
     silence (word 0) are not compared. 1.0 when nothing is left to compare.
     """
+    return _best_shift(a, b)[0]
+
+
+def _best_shift(a: bytes, b: bytes) -> tuple[float, int]:
+    """The smallest share of wrong bits over all shifts, and how many frames were compared there."""
     one, other = _words(a), _words(b)
     if min(len(one), len(other)) < SHORTEST_OVERLAP:
-        return 1.0
+        return 1.0, 0
     from scipy.fft import irfft, next_fast_len, rfft
 
     size = next_fast_len(len(one) + len(other) - 1, real=True)
@@ -51,25 +67,22 @@ def best_offset_error(a: bytes, b: bytes) -> float:
     count = np.rint(heard)
     enough = count >= max(SHORTEST_OVERLAP, min(len(one), len(other)) // 2)
     if not enough.any():
-        return 1.0
+        return 1.0, 0
     error = 0.5 - 0.5 * agreement[enough] / (32.0 * count[enough])
-    return float(np.clip(error.min(), 0.0, 1.0))
+    best = int(np.argmin(error))
+    return float(np.clip(error[best], 0.0, 1.0)), int(count[enough][best])
 
 
-def match_candidates(fingerprints: Mapping[str, bytes], *, max_error: float = MATCH_ERROR) -> list[tuple[str, str]]:
+def match_candidates(fingerprints: Mapping[str, bytes]) -> list[tuple[str, str]]:
     """All pairs of names whose fingerprints are the same recording, each pair and the list sorted.
 
-    An inverted index proposes pairs that share words at the same shift, `best_offset_error` decides: the work grows
+    An inverted index proposes pairs that share words at the same shift, `same_recording` decides: the work grows
     with the number of tracks, not with the number of pairs.
     """
     names = sorted(fingerprints)
     words = [_words(fingerprints[name]) for name in names]
     pairs = sorted({*_proposals(words), *_short_pairs(words)})
-    return [
-        (names[i], names[j])
-        for i, j in pairs
-        if best_offset_error(fingerprints[names[i]], fingerprints[names[j]]) < max_error
-    ]
+    return [(names[i], names[j]) for i, j in pairs if same_recording(fingerprints[names[i]], fingerprints[names[j]])]
 
 
 def _words(fingerprint: bytes) -> NDArray[np.uint32]:

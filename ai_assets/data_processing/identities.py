@@ -1,12 +1,14 @@
 """Which track a file holds. A track is minted once, from the decoded audio at first sight; later files may join it.
 
-Tiers: the same decoded audio, the same recording id in the tags (MBID, ISRC), the same fingerprint and nearly the same
-duration. Where two tracks fit, the file abstains and becomes a track of its own.
+Tiers: the same decoded audio, the track as which another system entered the file, the same recording id in the tags
+(MBID, ISRC), the same fingerprint and nearly the same duration. Where two tracks fit, the file abstains and becomes a
+track of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,13 +24,18 @@ def mint(audio_hash: str) -> str:
     return f"t{audio_hash[:20]}"
 
 
-def assign_identities(files: pd.DataFrame, duplicates: Callable[[pd.DataFrame], list[tuple[str, str]]]) -> pd.DataFrame:
+def assign_identities(
+    files: pd.DataFrame,
+    duplicates: Callable[[pd.DataFrame], list[tuple[str, str]]],
+    entered: Mapping[str, str] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Give every file its track.
 
     Args:
         files: one row per readable file, with `batch root path file_hash audio_hash mbid isrc title artist
             duration_seconds fingerprint`; a file met again in a later batch counts once, at its last content.
         duplicates: pairs of audio hashes whose fingerprints match.
+        entered: track by file hash of the files that another system entered as that track.
 
     Returns:
         Rows of `COLUMNS`, ordered by batch, root and path. A pure function of all files ever accepted: a rebuild
@@ -48,7 +55,7 @@ def assign_identities(files: pd.DataFrame, duplicates: Callable[[pd.DataFrame], 
     rows = []
     for row in ordered.to_dict("records"):
         ids = [str(row[name]) for name in ("mbid", "isrc") if isinstance(row[name], str) and row[name]]
-        track, how = _match(row["audio_hash"], ids, by_audio, by_recording, neighbours)
+        track, how = _match(row["audio_hash"], ids, by_audio, by_recording, neighbours, entered.get(row["file_hash"]))
         by_audio[row["audio_hash"]] = track
         for recording in ids:
             by_recording.setdefault(recording, set()).add(track)
@@ -63,9 +70,12 @@ def _match(
     by_audio: dict[str, str],
     by_recording: dict[str, set[str]],
     neighbours: dict[str, set[str]],
+    entered: str | None,
 ) -> tuple[str, str]:
     if audio_hash in by_audio:
         return by_audio[audio_hash], "audio_hash"
+    if entered is not None:
+        return entered, "entered"
     known = set().union(*(by_recording.get(item, set()) for item in recording_ids)) if recording_ids else set()
     if len(known) == 1:
         return next(iter(known)), "recording_id"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ai_assets.data_processing.batches import AUDIO_FILES, AUDIO_SUFFIXES, root_folder
+from ai_assets.data_processing.batches import AUDIO_FILES, AUDIO_SUFFIXES, AudioInbox, root_folder
 from resources.database import Database
 from resources.lake.ledger import Entry
 from resources.lake.tables import Lake
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 LANDING_FILES = "landing_files"
 LEAST_LOSS, LEAST_SHARE = 5, 0.2
+PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Look:
     back: int
     suspended: bool
     message: str = ""
+
+    def warn(self) -> None:
+        """Say on the log that nothing was deleted, and what to do."""
+        log.warning("%s; nothing was deleted; if that is right, run: ai-assets run --confirm-removed", self.message)
 
 
 class Presence:
@@ -67,19 +73,26 @@ class Presence:
         marked = {row["path"] for row in rows} - present
         lost, back = present - here.keys(), marked & here.keys()
         vanished = lost - self._moved(root, lost, here)
+        vanished -= self._held_elsewhere(root, vanished, here) if vanished else set()
         heavy = len(vanished) >= LEAST_LOSS and len(vanished) >= LEAST_SHARE * len(present)
         if fault and not confirmed:
             heavy = heavy or bool(present)
         if heavy and not confirmed:
             folder = root_folder(root, self._home)
             message = f"{len(vanished)} of {len(present)} files are gone from {folder}{': ' + fault if fault else ''}"
-            log.warning("%s; nothing was deleted; if that is right, run: ai-assets run --confirm-removed", message)
             return Look(root, len(present), len(vanished), 0, suspended=True, message=message)
         self._mark(root, lost, datetime.now(UTC).isoformat(timespec="seconds"))
         self._mark(root, back, None)
         if lost or back or not self._lake.ledger.entry(LANDING_FILES):
             self._enter()
         return Look(root, len(present), len(lost), len(back), suspended=False)
+
+    def unanalysed(self, root: str) -> bool:
+        """Whether files seen in the last minutes are not analysed yet: they may be the lost ones under other names."""
+        made = self._lake.ledger.entries("audio_quality")
+        lately = AUDIO_FILES.c.seen_at > time.time() - PATIENCE_SECONDS
+        rows = self._database.query(sa.select(AUDIO_FILES.c.batch).where(AUDIO_FILES.c.root == root, lately).distinct())
+        return any(row["batch"] is None or row["batch"] not in made for row in rows)
 
     def _moved(self, root: str, lost: set[str], here: Mapping[str, tuple[int, int]]) -> set[str]:
         """Lost paths whose file lies elsewhere in the root: same size, same time to the nanosecond.
@@ -93,6 +106,23 @@ class Presence:
         )
         elsewhere = set(here.values())
         return {row["path"] for row in rows if row["path"] in lost and (row["size"], row["mtime_ns"]) in elsewhere}
+
+    def _held_elsewhere(self, root: str, lost: set[str], here: Mapping[str, tuple[int, int]]) -> set[str]:
+        """Lost paths whose track has another file that is there: re-encoded, retagged under a new name, in a new root.
+
+        Known only once the new file was analysed.
+        """
+        identities = self._lake.table("track_identities")
+        if not identities.exists:
+            return set()
+        rows = identities.arrow(["root", "path", "track"]).to_pylist()
+        gone = AudioInbox(self._database, self._home).gone()
+        there = {
+            row["track"]
+            for row in rows
+            if (row["path"] in here if row["root"] == root else (row["root"], row["path"]) not in gone)
+        }
+        return {row["path"] for row in rows if row["root"] == root and row["path"] in lost and row["track"] in there}
 
     def _mark(self, root: str, paths: set[str], when: str | None) -> None:
         names = sorted(paths)

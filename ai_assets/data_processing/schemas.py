@@ -120,7 +120,7 @@ class TrackIdentities(Strict):
     isrc: Series[str] = pa.Field(nullable=True)
     title: Series[str] = pa.Field(nullable=True)
     artist: Series[str] = pa.Field(nullable=True)
-    matched_by: Series[str] = pa.Field(isin=["first", "audio_hash", "recording_id", "fingerprint"])
+    matched_by: Series[str] = pa.Field(isin=["first", "audio_hash", "entered", "recording_id", "fingerprint"])
 
 
 class Tracks(Strict):
@@ -159,3 +159,88 @@ class TracksHistory(Strict):
     deleted: Series[bool]
     valid_from: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME)
     valid_to: Series[pd.DatetimeTZDtype] = pa.Field(dtype_kwargs=UTC_TIME, nullable=True, description="Null = current.")
+
+
+class _KnownBefore(Strict):
+    """What was known of a listener or track before a day began."""
+
+    day: Series[str] = pa.Field(str_matches=DAY, description="UTC day; the row knows nothing of it, nor of later days.")
+    plays_7d: Series[int] = pa.Field(ge=0, description="Plays in the 7 days before.")
+    plays_28d: Series[int] = pa.Field(ge=0, description="Plays in the 28 days before.")
+    plays_before: Series[int] = pa.Field(ge=0, description="Plays ever before.")
+    days_active_28d: Series[int] = pa.Field(ge=0, le=28, description="Days with a play among the 28 days before.")
+    skip_rate_28d: Series[float] = pa.Field(
+        nullable=True, ge=0, le=1, description="Share of skipped plays in the 28 days before; null without plays."
+    )
+    mean_strength_28d: Series[float] = pa.Field(
+        nullable=True, ge=0, description="Mean play strength in the 28 days before; null without plays."
+    )
+    likes_before: Series[int] = pa.Field(ge=0, description="Likes ever before.")
+    days_since_last: Series[float] = pa.Field(
+        nullable=True, ge=1, description="Days since the last day with a play; null for the first."
+    )
+
+
+class ListenerFeatures(_KnownBefore):
+    """One row per day and listener with plays on that day."""
+
+    listener: Series[str]
+    track_days_28d: Series[int] = pa.Field(ge=0, description="Sum over the 28 days before of different tracks played.")
+
+
+class TrackFeatures(_KnownBefore):
+    """One row per day and track with plays on that day."""
+
+    track: Series[str]
+    listener_days_28d: Series[int] = pa.Field(
+        ge=0, description="Sum over the 28 days before of different listeners who played it."
+    )
+
+
+class ListeningSplits(Strict):
+    """Which days train, validate and test: whole days, one after the other in time."""
+
+    day: Series[str] = pa.Field(unique=True, str_matches=DAY)
+    rows: Series[int] = pa.Field(ge=1, description="Rows of interactions of the day.")
+    listeners: Series[int] = pa.Field(ge=1, description="Listeners with plays on the day.")
+    tracks: Series[int] = pa.Field(ge=1, description="Tracks with plays on the day.")
+    first_plays: Series[int] = pa.Field(ge=0, description="Rows in which a listener plays a track for the first time.")
+    split: Series[str] = pa.Field(isin=["train", "validation", "test"], description="The part the day belongs to.")
+
+
+class ListeningDrift(Strict):
+    """Shares of events by bin, in the days the models were made from and in the days since."""
+
+    quantity: Series[str] = pa.Field(description="What is compared: event_mix, hour, popularity, or a feature's name.")
+    bin: Series[str] = pa.Field(description="Value or range.")
+    reference: Series[float] = pa.Field(ge=0, le=1, description="Share in the reference days.")
+    current: Series[float] = pa.Field(ge=0, le=1, description="Share in the current days.")
+    psi: Series[float] = pa.Field(ge=0, description="Population stability index of the quantity, over all its bins.")
+    since: Series[str] = pa.Field(description="First of the current days, YYYY-MM-DD (UTC).")
+
+
+class Inventory(Strict):
+    """One row per root of files, source of events and asset: is everything accounted for?"""
+
+    kind: Series[str] = pa.Field(isin=["files", "events", "partitions"], description="files, events or partitions.")
+    subject: Series[str] = pa.Field(description="Which root, source or asset.")
+    found: Series[int] = pa.Field(ge=0, description="Files that lie there, rows read, partitions tried or made.")
+    accepted: Series[int] = pa.Field(description="Files analysed, rows in the table, partitions made.")
+    refused: Series[int] = pa.Field(description="Files and rows in quarantine.")
+    waiting: Series[int] = pa.Field(ge=0, description="Files not analysed yet.")
+    duplicates: Series[int] = pa.Field(ge=0, description="Rows that were there already.")
+    missing: Series[int] = pa.Field(ge=0, description="What is lost, or failed.")
+    examples: Series[str] = pa.Field(nullable=True, description="Names of what is missing.")
+    passed: Series[bool] = pa.Field(description="Whether nothing is missing.")
+
+
+class DataQuality(Strict):
+    """One row per rule between tables, and whether it holds now."""
+
+    kind: Series[str] = pa.Field(isin=["reference", "volume"], description="reference or volume.")
+    subject: Series[str] = pa.Field(description="What is judged: TABLE.COLUMN, or a table.")
+    related: Series[str] = pa.Field(description="What it must agree with.")
+    value: Series[float] = pa.Field(description="Rows without a counterpart, or the ratio of volumes.")
+    bound: Series[str] = pa.Field(description="What the value must be.")
+    passed: Series[bool] = pa.Field(description="Whether it holds.")
+    example: Series[str] = pa.Field(nullable=True, description="One key that breaks the rule.")

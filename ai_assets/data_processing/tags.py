@@ -17,6 +17,7 @@ from resources.roots import PathRefused, StorageFault, open_any, storage_fault
 
 MAX_TEXT = 500
 _MAX_TAG_BYTES = 16 << 20
+_MAX_READS = 500  # of a buffer, 8 KiB, or of one large tag
 _MBID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ISRC = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
 _YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
@@ -24,7 +25,10 @@ _YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d)(?!\d)")
 
 @dataclass(frozen=True)
 class Tags:
-    """Tags of one file; None where absent or unusable. `mbid`: MusicBrainz recording id; `isrc`: without dashes."""
+    """Tags of one file; None where absent or unusable.
+
+    `mbid`: MusicBrainz recording id; `isrc`: without dashes; `bpm` and `key`: what the tags claim of the sound.
+    """
 
     title: str | None = None
     artist: str | None = None
@@ -34,6 +38,8 @@ class Tags:
     track_number: int | None = None
     mbid: str | None = None
     isrc: str | None = None
+    bpm: float | None = None
+    key: str | None = None
 
 
 def clean_text(value: object, *, max_length: int = MAX_TEXT) -> str | None:
@@ -65,18 +71,30 @@ def _number(value: object, most: int) -> int | None:
     return number if 0 < number <= most else None
 
 
+def _tempo(value: object) -> float | None:
+    try:
+        tempo = float(str(_first(value)))
+    except ValueError:
+        return None
+    return tempo if 20.0 <= tempo <= 400.0 else None
+
+
 def _matched(pattern: re.Pattern[str], value: object) -> str | None:
     found = pattern.search(str(value)) if value is not None else None
     return found.group(0) if found else None
 
 
 class _Capped(io.RawIOBase):
-    """A reader that gives at most so many bytes at once: tags may claim a picture of 4 GB."""
+    """A reader that ends early: tags may claim a picture of 4 GB, and gigabytes of zeros are a walk of empty chunks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._reads_left = _MAX_READS
 
     def read(self, size: int = -1) -> bytes:
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            return b""
         return self._file.read(min(size, _MAX_TAG_BYTES) if size >= 0 else _MAX_TAG_BYTES)
 
     def readinto(self, buffer: Any) -> int:
@@ -140,4 +158,6 @@ def _read(file: BinaryIO) -> Tags:
         track_number=_number(found.track, 9999),
         mbid=_matched(_MBID, str(mbid).lower() if mbid else None),
         isrc=_matched(_ISRC, isrc),
+        bpm=_tempo(other.get("bpm")),
+        key=clean_text(_first(other.get("initial_key")), max_length=20),
     )

@@ -19,6 +19,10 @@ def process_data_task(
 ) -> dict[str, Any]:
     """Bring a file of events (etl), or a folder of audio (features), into the platform, or only validate a file.
 
+    Nimmt Ereignisse aus einer Datei (etl) oder Audio aus einem Ordner (features) auf oder prüft nur (validate).
+
+    Intègre un fichier d’écoutes (etl) ou un dossier audio (features), ou se contente de vérifier le fichier (validate).
+
     Args:
         data_path: event file, or for `features` a folder of audio.
         process_type: `etl`, `features` or `validate`.
@@ -55,21 +59,11 @@ def process_data_task(
 
 def _validated(path: Path) -> dict[str, Any]:
     """Judge every line of an event file and store nothing."""
-    from datetime import UTC, datetime
+    from ai_assets.data_processing.event_inspection import inspect_events
 
-    from ai_assets.data_processing.event_files import read_lines
-    from ai_assets.data_processing.events import Place, Refused, check_event
-
-    reasons: dict[str, int] = {}
-    read = 0
-    for line in read_lines(path.read_bytes(), name=path.name):
-        read += 1
-        try:
-            if line.record is None:
-                raise Refused("malformed_line", line.reason)
-            check_event(line.record, Place(str(path), line.number), now=datetime.now(UTC), pseudonym=lambda _raw: "l0")
-        except Refused as error:
-            reasons[error.code] = reasons.get(error.code, 0) + 1
-    refused = sum(reasons.values())
-    metrics = {"read": read, "accepted": read - refused, "refused": refused}
+    found = inspect_events(path)
+    if found.command is None:
+        raise PermanentError(f"data_path {path}: nothing says {', '.join(found.missing) or 'what its columns are'}")
+    reasons = {code: kind["count"] for code, kind in found.reasons.items()}
+    metrics = {"read": found.rows, "accepted": found.rows - found.refused, "refused": found.refused}
     return {"output": {"reasons": reasons}, "metrics": metrics, "quarantined": 0}

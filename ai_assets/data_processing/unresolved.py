@@ -31,9 +31,10 @@ class Unresolved:
     def remember(self, days: Iterable[str], rows: pd.DataFrame) -> None:
         """Replace what is remembered of `days` by these raw rows (`day track_reference recording_mbid`)."""
         days = list(days)
+        distinct = rows[["day", "track_reference", "recording_mbid"]].drop_duplicates().itertuples(index=False)
         entries = [
             {"day": day, "reference": reference[:2048], "mbid": mbid if isinstance(mbid, str) else ""}
-            for day, reference, mbid in zip(rows["day"], rows["track_reference"], rows["recording_mbid"], strict=True)
+            for day, reference, mbid in distinct
         ]
         with self._database.begin() as connection:
             connection.execute(sa.delete(UNRESOLVED).where(UNRESOLVED.c.day.in_(days)))
