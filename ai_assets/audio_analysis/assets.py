@@ -15,12 +15,19 @@ import pandas as pd
 
 from ai_assets.audio_analysis import checks, plots, schemas
 from ai_assets.audio_analysis.batch_pass import Job, analyse_files
-from ai_assets.audio_analysis.batch_tables import ACCEPTED, build_tables
+from ai_assets.audio_analysis.batch_tables import build_tables, family_versions
+from ai_assets.audio_analysis.external_columns import recordings_of, with_external
+from ai_assets.audio_analysis.features import feature_matrix
+from ai_assets.audio_status import ACCEPTED
 from ai_assets.contract import Out, Product, Table, accept, platform_asset, platform_multi_asset, reject
 from ai_assets.contract.progress import Progress, tell
+from ai_assets.contract.validation import empty_frame
 from ai_assets.data_processing.batches import root_folder, source_name
+from ai_assets.model_training.external_models import models_frame
+from ai_assets.model_training.schemas import ExternalModels
 from ai_assets.model_training.training_run import PROMOTION, train
 from ai_assets.partitions import AUDIO_BATCHES
+from resources.lake.tables import LakeTable
 from resources.platform import Platform
 
 GROUP = "audio_analysis"
@@ -36,17 +43,29 @@ GROUP = "audio_analysis"
             schemas.AudioQuality,
             "How reading each file ended: status, reason, format, lengths, defects measured in the signal.",
             checks=(checks.INVENTORY, checks.READABLE),
+            code_version=family_versions("defects", "loudness"),
         ),
         "audio_features": Out(
-            schemas.AudioFeatures, "The 518 features of every readable recording, as librosa defines them."
+            schemas.AudioFeatures,
+            "The 518 features of every readable recording, as librosa defines them.",
+            code_version=family_versions("features"),
         ),
         "audio_descriptors": Out(
             schemas.AudioDescriptors,
             "Tempo, key, loudness, onset rate, energy and danceability, each with its confidence.",
             checks=(checks.PLAUSIBLE_TEMPO,),
+            code_version=family_versions("rhythm", "tonality", "loudness"),
         ),
-        "audio_fingerprints": Out(schemas.AudioFingerprints, "What finds the same recording again in another format."),
-        "log_mels": Out(schemas.LogMels, "Log-mel spectra for the neural embedding, as blobs."),
+        "audio_fingerprints": Out(
+            schemas.AudioFingerprints,
+            "What finds the same recording again in another format.",
+            code_version=family_versions("fingerprint"),
+        ),
+        "log_mels": Out(
+            schemas.LogMels,
+            "Log-mel spectra for the neural embedding, as blobs.",
+            code_version=family_versions("log_mel"),
+        ),
     },
 )
 def audio_pass(
@@ -129,7 +148,7 @@ def outlier_detector(
     """Knows how the catalogue usually sounds, and which recording is far from it; its blind spots are documented."""
     from ai_assets.audio_analysis import genre_training
 
-    features = feature_matrix(audio_features.drop_duplicates("audio_hash"))
+    features = feature_matrix(audio_features.drop_duplicates("audio_hash")["features"])
     return train(context, platform, "outlier_detector", lambda folder: genre_training.fit_outliers(features, folder))
 
 
@@ -137,43 +156,63 @@ def outlier_detector(
 
 
 @platform_asset(
-    group=GROUP, owner="machine-learning", schema=schemas.TrackTags, partitions=AUDIO_BATCHES, kinds=["deltalake"],
-    deps=["genre_classifier"], checks=[checks.ABSTENTION],
+    group=GROUP, owner="machine-learning", policy="on_request", schema=ExternalModels, kinds=["deltalake"],
 )  # fmt: skip
-def track_tags(audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
-    """The genre recognised in each recording with its probability; empty until a classifier exists."""
+def external_models(platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
+    """Trained models from elsewhere that were added by manifest; each fills columns of its own."""
+    return models_frame(platform.registry)
+
+
+@platform_asset(
+    group=GROUP, owner="machine-learning", schema=schemas.TrackTags, partitions=AUDIO_BATCHES, kinds=["deltalake"],
+    deps=["genre_classifier"], checks=[checks.ABSTENTION, checks.KNOWN_TO_ADDED],
+)  # fmt: skip
+def track_tags(
+    audio_features: pd.DataFrame, audio_quality: LakeTable, log_mels: LakeTable,
+    external_models: pd.DataFrame, platform: dg.ResourceParam[Platform],
+) -> pd.DataFrame:  # fmt: skip
+    """The genre recognised in each recording with its probability, beside the classes of models from elsewhere."""
     from ai_assets.audio_analysis.genre_classifier import GenreClassifier
 
-    columns = list(schemas.TrackTags.to_schema().columns)
     champion = platform.registry.champion("genre_classifier")
-    if champion is None or audio_features.empty:
-        return pd.DataFrame(columns=columns)
-    classifier = GenreClassifier.load(platform.registry.fetch("genre_classifier"))
-    labels, probabilities = classifier.predict(feature_matrix(audio_features))
-    best = probabilities.argmax(1)
-    return audio_features[["batch", "audio_hash"]].assign(
-        genre=labels,
-        probability=probabilities.max(1),
-        best_guess=[str(classifier.classes[place]) for place in best],
-        model=champion.label,
-    )[columns]
+    added = (external_models["output"] == "classes").any()
+    rows = audio_features[["batch", "audio_hash"]]
+    if audio_features.empty or (champion is None and not added):
+        return empty_frame(schemas.TrackTags)
+    if champion is None:
+        tags = rows.assign(genre=None, probability=np.nan, best_guess=None, model=None)
+    else:
+        classifier = GenreClassifier.load(platform.registry.fetch("genre_classifier"))
+        labels, probabilities = classifier.predict(feature_matrix(audio_features["features"]))
+        best = [str(classifier.classes[place]) for place in probabilities.argmax(1)]
+        tags = rows.assign(genre=labels, probability=probabilities.max(1), best_guess=best, model=champion.label)
+    if added:
+        recordings = recordings_of(audio_features, audio_quality.frame(), log_mels.frame())
+        tags = with_external(tags, external_models, "classes", recordings, platform)
+    return tags
 
 
 @platform_asset(
     group=GROUP, owner="machine-learning", schema=schemas.AudioEmbeddings, partitions=AUDIO_BATCHES,
-    kinds=["deltalake"], deps=["track_embedder"], checks=[checks.UNIT_VECTORS],
+    kinds=["deltalake"], deps=["track_embedder"], checks=[checks.UNIT_VECTORS, checks.KNOWN_TO_ADDED],
 )  # fmt: skip
-def audio_embeddings(audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
-    """A unit vector per recording from the champion embedder; empty until one exists."""
+def audio_embeddings(
+    audio_features: pd.DataFrame, audio_quality: LakeTable, log_mels: LakeTable,
+    external_models: pd.DataFrame, platform: dg.ResourceParam[Platform],
+) -> pd.DataFrame:  # fmt: skip
+    """A unit vector per recording from the champion embedder, beside the vectors of models from elsewhere."""
     from ai_assets.audio_analysis.track_embedder import TrackEmbedder
 
-    columns = list(schemas.AudioEmbeddings.to_schema().columns)
     champion = platform.registry.champion("track_embedder")
     if champion is None or audio_features.empty:
-        return pd.DataFrame(columns=columns)
+        return empty_frame(schemas.AudioEmbeddings)
     embedder = TrackEmbedder.load(platform.registry.fetch("track_embedder"))
-    vectors = embedder.embed(feature_matrix(audio_features))
-    return audio_features[["batch", "audio_hash"]].assign(vector=list(vectors), model=champion.label)[columns]
+    vectors = embedder.embed(feature_matrix(audio_features["features"]))
+    rows = audio_features[["batch", "audio_hash"]].assign(vector=list(vectors), model=champion.label)
+    if (external_models["output"] == "embedding").any():
+        recordings = recordings_of(audio_features, audio_quality.frame(), log_mels.frame())
+        rows = with_external(rows, external_models, "embedding", recordings, platform)
+    return rows
 
 
 @platform_asset(
@@ -204,7 +243,7 @@ def _outliers(features: pd.DataFrame, places: pd.DataFrame, platform: Platform) 
         return []
     detector = OutlierDetector.load(platform.registry.fetch("outlier_detector"))
     rows = features.drop_duplicates("audio_hash")
-    scores = detector.score(feature_matrix(rows))
+    scores = detector.score(feature_matrix(rows["features"]))
     strange = dict(zip(rows["audio_hash"], scores.tolist(), strict=True))
     return [
         {
@@ -225,11 +264,7 @@ def _outliers(features: pd.DataFrame, places: pd.DataFrame, platform: Platform) 
     ]
 
 
-def feature_matrix(rows: pd.DataFrame) -> np.ndarray:
-    """(n, 518) matrix of the rows' features."""
-    return np.array(rows["features"].tolist(), float).reshape(len(rows), -1)
-
-
 ASSETS = [
-    audio_pass, genre_classifier, track_embedder, outlier_detector, track_tags, audio_embeddings, audio_anomalies,
+    audio_pass, genre_classifier, track_embedder, outlier_detector, external_models, track_tags,
+    audio_embeddings, audio_anomalies,
 ]  # fmt: skip

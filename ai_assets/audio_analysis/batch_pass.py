@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from ai_assets.audio_analysis.decode import failure_report
 from ai_assets.audio_analysis.one_pass import FAMILIES, TrackAnalysis
 from resources.blobs import Blobs, write_atomically
 from resources.isolation import LimitedPool
+from resources.processors import usable_processors
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,8 @@ CPU_SECONDS = 600.0
 WALL_SECONDS = 900.0
 WORKER = "ai_assets.audio_analysis.one_pass:analyse_for_pool"
 
-READER = "decode/1"
-FINDINGS = frozenset({"rhythm", "tonality", "loudness", "defects"})
+READER = "decode/2"
+FINDINGS = frozenset({"loudness", "defects"})
 
 Record = dict[str, Any]
 
@@ -103,7 +104,8 @@ def analyse_files(
 def stale_families(record: Record | None) -> list[str]:
     """Families whose version in the record is not today's (all of them without a record of today's reader).
 
-    Findings speak of several families at once, so those are computed together.
+    Findings speak of levels and samples at once, so those two are computed together; disagreements with the tags are
+    found anew from what is held (`batch_tables`).
     """
     if record is None or record.get("reader") != READER:
         return sorted(FAMILIES)
@@ -111,6 +113,43 @@ def stale_families(record: Record | None) -> list[str]:
         return []
     stale = {name for name, version in FAMILIES.items() if record["families"].get(name, {}).get("version") != version}
     return sorted(stale | FINDINGS if stale & FINDINGS else stale)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an analysis of files would compute.
+
+    Attributes:
+        files: files with something to compute; unchanged: files that are answered from the cache.
+        families: family to number of files that want it.
+        seconds: wall time at most, from what files cost before; None when nothing was measured yet.
+    """
+
+    files: int
+    unchanged: int
+    families: Mapping[str, int]
+    seconds: float | None
+
+
+def forecast(file_hashes: Sequence[str], *, cache: Path, workers: int | None = None) -> Forecast:
+    """Look into the cache, compute nothing."""
+    records = RecordCache(cache / "analysis")
+    families: Counter[str] = Counter()
+    costs, files, known = [], 0, 0.0
+    for file_hash in dict.fromkeys(file_hashes):
+        record = records.get(file_hash)
+        cost = float(record.get("cpu_seconds", 0.0)) if record is not None else 0.0
+        if cost:
+            costs.append(cost)
+        stale = stale_families(record)
+        if record is None or stale:
+            files += 1
+            families.update(stale)
+            known += cost
+    mean = sum(costs) / len(costs) if costs else 0.0
+    count = max(1, min(workers or usable_processors(), files))
+    unmeasured = known or files * mean
+    return Forecast(files, len(set(file_hashes)) - files, dict(families), unmeasured / count if mean else None)
 
 
 def _computed(
@@ -132,7 +171,7 @@ def _computed(
         }
         for place, families in waiting
     ]
-    count = min(workers or os.cpu_count() or 1, len(items))
+    count = min(workers or usable_processors(), len(items))
     with LimitedPool(
         count,
         memory_bytes=MEMORY_BYTES,
@@ -157,11 +196,16 @@ def merged(before: Record | None, analysis: TrackAnalysis, blobs: Blobs) -> Reco
         "report": plain(analysis.report),
         "reader": READER,
         "families": dict(kept["families"]) if kept is not None else {},
-        "anomalies": plain(analysis.anomalies) if "defects" in analysis.families else (kept or {}).get("anomalies", []),
+        "anomalies": (kept or {}).get("anomalies", []),
+        "claims": {"bpm": analysis.claims.bpm, "key": analysis.claims.key},
         "waveform": (kept or {}).get("waveform"),
+        "cpu_seconds": round(max(analysis.cpu_seconds, (kept or {}).get("cpu_seconds", 0.0)), 3),
     }
     audio_hash = record["report"]["audio_hash"]
     record["report"]["audio_hash"] = None if audio_hash is None else audio_hash.removeprefix("sha256:")
+    if "defects" in analysis.families:
+        sound = [item for item in analysis.anomalies if not item.kind.startswith("tag_")]
+        record["anomalies"] = plain(sound)
     if analysis.waveform is not None:
         record["waveform"] = plain(analysis.waveform.lowest) + plain(analysis.waveform.highest)
     for name in analysis.families:

@@ -6,14 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ai_assets.audio_analysis.batch_pass import Record
+from ai_assets.audio_analysis.batch_pass import READER, Record, plain
+from ai_assets.audio_analysis.defects import TagClaims, tag_disagreements
 from ai_assets.audio_analysis.loudness import energy_index
 from ai_assets.audio_analysis.one_pass import FAMILIES
+from ai_assets.audio_status import ACCEPTED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ACCEPTED = ("ok", "short")
+TABLES_VERSION = "2"
+
+
+def family_versions(*names: str) -> str:
+    """Code version of a table whose columns these families fill: only their change makes it stale."""
+    return "/".join([TABLES_VERSION, READER, *(FAMILIES[name] for name in names)])
 
 
 def value(record: Record, family: str) -> Any:
@@ -60,8 +67,20 @@ def _quality(file: Mapping[Any, Any], record: Record) -> dict[str, Any]:
         **{name: file[name] for name in ("batch", "root", "path", "file_hash")},
         **{name: report[name] for name in _REPORT},
         "waveform": record.get("waveform"),
-        "findings": json.dumps(record.get("anomalies") or []),
+        "findings": json.dumps([*(record.get("anomalies") or []), *_disagreements(record)]),
     }
+
+
+def _disagreements(record: Record) -> list[dict[str, Any]]:
+    """Where the file's tags and what was heard disagree."""
+    rhythm, tonality = value(record, "rhythm") or {}, value(record, "tonality") or {}
+    found = tag_disagreements(
+        TagClaims(**record.get("claims") or {}),
+        seconds=record["report"]["duration_seconds"],
+        tempo=(rhythm.get("tempo_bpm"), rhythm.get("tempo_confidence")),
+        key=(tonality.get("key"), tonality.get("key_confidence")),
+    )
+    return [dict(plain(item)) for item in found]
 
 
 def _descriptors(record: Record) -> dict[str, Any]:

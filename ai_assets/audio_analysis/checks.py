@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ai_assets.audio_status import ACCEPTED
 from ai_assets.contract import Check, Verdict
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def inventory(listed: int, quality: pd.DataFrame) -> Verdict:
     """Every file of the manifest ends as exactly one row."""
     missing = listed - len(quality)
-    accepted = int(quality["status"].isin(["ok", "short"]).sum()) if len(quality) else 0
+    accepted = int(quality["status"].isin(ACCEPTED).sum()) if len(quality) else 0
     return Verdict(
         missing == 0,
         f"{listed} files = {accepted} accepted + {len(quality) - accepted} refused"
@@ -25,7 +26,7 @@ def inventory(listed: int, quality: pd.DataFrame) -> Verdict:
 
 
 def _readable(quality: pd.DataFrame) -> Verdict:
-    bad = quality[~quality["status"].isin(["ok", "short"])]
+    bad = quality[~quality["status"].isin(ACCEPTED)]
     share = len(bad) / len(quality) if len(quality) else 0.0
     shown = bad[["path", "status", "reason"]].head(20)
     return Verdict(
@@ -40,8 +41,16 @@ def _plausible_tempo(descriptors: pd.DataFrame) -> Verdict:
 
 
 def _abstention(tags: pd.DataFrame) -> Verdict:
+    tags = tags[tags["model"].notna()]  # rows that only an added model speaks of are not the classifier's
     share = float(tags["genre"].isna().mean()) if len(tags) else 0.0
     return Verdict(len(tags) < 10 or share <= 0.6, f"the classifier abstains on {share:.0%}", {"abstention": share})
+
+
+def _known_to_added(rows: pd.DataFrame) -> Verdict:
+    names = [column for column in rows if str(column).startswith("model_")]
+    missing = {name.removeprefix("model_"): int(rows[name].isna().sum()) for name in names}
+    worst = max(missing.values(), default=0)
+    return Verdict(worst == 0, f"recordings without an answer of an added model: {missing or 'no model is added'}")
 
 
 def _unit_vectors(embeddings: pd.DataFrame) -> Verdict:
@@ -61,5 +70,6 @@ INVENTORY = Check("inventory", "Every file of the manifest ends as exactly one r
 READABLE = Check("readable", "Most files of a batch can be read.", _readable)
 PLAUSIBLE_TEMPO = Check("plausible_tempo", "Nearly all tempi lie between 40 and 250 bpm.", _plausible_tempo)
 ABSTENTION = Check("abstention", "The classifier knows most recordings of a batch.", _abstention)
+KNOWN_TO_ADDED = Check("known_to_added", "Every added model answers for every recording.", _known_to_added)
 UNIT_VECTORS = Check("unit_vectors", "Every embedding has unit length.", _unit_vectors, True)
 FEW_ERRORS = Check("severe_findings", "No recording of the batch has a severe defect.", _few_errors)

@@ -18,13 +18,15 @@ A network trained on the synthetic library knows synthetic sounds: whoever shows
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ai_assets.model_training.trainer import Part, Progress, Recipe, identity_of, train
 
 LogMel = NDArray[Any]
 FRAMES = 216  # 5 s
@@ -34,6 +36,7 @@ _WIDTHS = (24, 48, 96, 128)
 _FLOOR_DB, _RANGE_DB = -80.0, 80.0
 _EVERY_FRAMES = FRAMES // 2
 _LARGEST_CROPS = 12
+_STEPS_PER_EPOCH = 50
 _FORMAT = 1
 
 
@@ -133,62 +136,107 @@ def fit(
     labels: Mapping[str, Sequence[str | None]],
     *,
     training: Training | None = None,
+    checkpoints: Path | None = None,
+    on_epoch: Callable[[Progress], None] | None = None,
 ) -> AudioNetwork:
-    """Train a network by steps; the same input and seed give the same network on the same machine.
+    """Train a network by steps, in whole epochs of fifty.
+
+    The same input and seed give the same network on the same machine.
 
     Parameters
     ----------
     log_mels : per track (frames, 64) in dB, as `log_mel` keeps them.
     labels : per head one name per track, None where a track has none. The first head drives the contrastive term.
+    checkpoints : folder in which an interrupted training is resumed.
+    on_epoch : called after every fifty steps.
 
     Raises
     ------
     ValueError : no track, a head whose length differs, or a head with fewer than two labels.
     """
-    import torch
-
     how = training or Training()
     heads, targets = _targets(labels, len(log_mels))
-    # Dropout draws from torch's own generator, so the whole training runs under the seed, not the first weights alone.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(how.seed)
-        module = _network({head: len(names) for head, names in heads.items()})
-        _train(module, log_mels, targets, how)
-    return AudioNetwork(module, heads, how)
+    learner = _Learner(log_mels, targets, {head: len(names) for head, names in heads.items()}, how)
+    recipe = Recipe(
+        epochs=-(-how.steps // learner.steps_per_epoch), learning_rate=how.learning_rate, optimizer="adamw",
+        weight_decay=how.weight_decay, schedule="one_cycle", seed=how.seed, threads=None,
+    )  # fmt: skip
+    found = train(learner, recipe, checkpoints=checkpoints, on_epoch=on_epoch)
+    return AudioNetwork(found.module.network, heads, how)
 
 
-def _train(module: Any, log_mels: Sequence[LogMel], targets: Mapping[str, NDArray[np.int64]], how: Training) -> None:
-    """Run `how.steps` steps on the module."""
-    import torch
+class _Learner:
+    """The network as the trainer sees it: fifty steps are an epoch, each on augmented and mixed random crops."""
 
-    rng = np.random.default_rng(how.seed)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, how.learning_rate, total_steps=how.steps, pct_start=0.2)
-    module.train()
-    order: list[int] = []
-    for _ in range(how.steps):
-        while len(order) < how.batch:
-            order += rng.permutation(len(log_mels)).tolist()
-        chosen, order = np.array(order[: how.batch]), order[how.batch :]
-        images = np.stack([_augmented(log_mels[at], rng) for at in chosen])
-        share = float(rng.beta(how.mixup, how.mixup)) if how.mixup > 0 and rng.random() < 0.5 else 1.0
-        partner = rng.permutation(len(chosen))
-        mixed = torch.from_numpy(images * np.float32(share) + images[partner] * np.float32(1 - share))
-        vectors, scores = module(mixed)
-        loss = torch.zeros(())
-        for head, each in scores.items():
-            truth = torch.from_numpy(targets[head][chosen])
-            loss = loss + share * _cross_entropy(each, truth)
-            if share < 1:
-                loss = loss + (1 - share) * _cross_entropy(each, truth[torch.from_numpy(partner)])
-        if share == 1.0 and how.contrastive > 0:
-            first = torch.from_numpy(next(iter(targets.values()))[chosen])
-            loss = loss + how.contrastive * _contrastive(vectors, first)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    module.eval()
+    def __init__(
+        self,
+        log_mels: Sequence[LogMel],
+        targets: Mapping[str, NDArray[np.int64]],
+        heads: Mapping[str, int],
+        how: Training,
+    ) -> None:
+        self.log_mels, self.targets, self.heads, self.how = log_mels, targets, heads, how
+        self.steps_per_epoch = min(_STEPS_PER_EPOCH, how.steps)
+        sounds = {f"mel{at}": log_mel for at, log_mel in enumerate(log_mels)}
+        labels = {f"head_{head}": values for head, values in targets.items()}
+        self.identity = identity_of("log-mel-cnn", asdict(how), dict(heads), **sounds, **labels)
+
+    def module(self, generator: Any) -> Any:
+        return _objective(_network(self.heads), self.how)
+
+    def validation(self, module: Any) -> float | None:
+        return None
+
+    def batches(self, generator: Any, part: Part) -> Iterator[dict[str, Any]]:
+        import torch
+
+        # numpy draws for the augmentation; its seed comes from the generator that checkpoints keep.
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        order: list[int] = []
+        for _ in range(self.steps_per_epoch):
+            while len(order) < self.how.batch:
+                order += rng.permutation(len(self.log_mels)).tolist()
+            chosen, order = np.array(order[: self.how.batch]), order[self.how.batch :]
+            images = np.stack([_augmented(self.log_mels[at], rng) for at in chosen])
+            mixed = self.how.mixup > 0 and rng.random() < 0.5
+            share = float(rng.beta(self.how.mixup, self.how.mixup)) if mixed else 1.0
+            partner = rng.permutation(len(chosen))
+            own = part.rows(len(chosen))
+            blended = images * np.float32(share) + images[partner] * np.float32(1 - share)
+            yield {
+                "images": torch.from_numpy(blended[own]).to(part.device),
+                "share": share,
+                "truth": self._numbers(chosen[own], part),
+                "partner": self._numbers(chosen[partner][own], part),
+            }
+
+    def _numbers(self, chosen: NDArray[np.int64], part: Part) -> dict[str, Any]:
+        import torch
+
+        return {head: torch.from_numpy(values[chosen]).to(part.device) for head, values in self.targets.items()}
+
+
+def _objective(network: Any, how: Training) -> Any:
+    """The network with its losses: a batch -> (sum of losses, rows)."""
+    from torch import nn
+
+    class Objective(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, batch: Any) -> Any:
+            vectors, scores = self.network(batch["images"])
+            share, loss = batch["share"], vectors.new_zeros(())
+            for head, each in scores.items():
+                loss = loss + share * _cross_entropy(each, batch["truth"][head])
+                if share < 1:
+                    loss = loss + (1 - share) * _cross_entropy(each, batch["partner"][head])
+            if share == 1.0 and how.contrastive > 0:
+                loss = loss + how.contrastive * _contrastive(vectors, next(iter(batch["truth"].values())))
+            return loss * len(vectors), len(vectors)
+
+    return Objective()
 
 
 def _targets(
@@ -253,7 +301,7 @@ def _contrastive(vectors: Any, truth: Any, *, temperature: float = 0.2) -> Any:
     """Supervised contrastive loss over the rows that share their label with another row of the batch."""
     import torch
 
-    self_mask = torch.eye(len(vectors), dtype=torch.bool)
+    self_mask = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     positive = (truth[:, None] == truth[None]) & (truth >= 0)[:, None] & ~self_mask
     logits = (vectors @ vectors.T / temperature).masked_fill(self_mask, -1e9)
     log_share = logits - torch.logsumexp(logits, 1, keepdim=True)

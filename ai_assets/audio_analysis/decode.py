@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,10 @@ from ai_assets.audio_analysis import backends
 from ai_assets.audio_analysis.containers import Container, parse
 from ai_assets.audio_analysis.formats import ByteSource, detect
 from ai_assets.audio_analysis.truncation import FlacChecksum, missing_audio
+from ai_assets.audio_status import AudioStatus
 from resources.isolation import Outcome
 from resources.roots import PathRefused, StorageFault, open_any, storage_fault
 
-Status = Literal["ok", "short", "partial", "refused", "timeout", "killed", "limit"]
 AudioSource = str | os.PathLike[str] | int | BinaryIO
 
 BLOCK_FRAMES = 65536
@@ -87,7 +87,7 @@ class DecodeReport:
     decoder : "soundfile", "miniaudio" or "pyav".
     """
 
-    status: Status
+    status: AudioStatus
     reason: str = ""
     detected_format: str | None = None
     sample_rate: int | None = None
@@ -124,7 +124,7 @@ def open_audio(
 
     Raises
     ------
-    AudioRefused : not accepted audio, with the report.
+    AudioRefused : not accepted audio, with the report; also a file that both claims and holds more than the limits.
     StorageFault : the storage failed, which says nothing about the file.
     """
     owned: BinaryIO | None = None
@@ -138,21 +138,37 @@ def open_audio(
         fd = owned.fileno()
     else:
         fd = path_or_fd.fileno()
+    within = limits or DecodeLimits()
     try:
-        return AudioReader(fd, limits or DecodeLimits(), hash_audio=hash_audio, verify_md5=verify_md5, owned=owned)
+        reader = AudioReader(fd, within, hash_audio=hash_audio, verify_md5=verify_md5, owned=owned)
+        if not reader.claims_too_much:
+            return reader
+        # Headers lie in both directions: only a decode, which is cheap beside an analysis, tells a bomb from a liar.
+        # Readers of one descriptor share its position, so the first one makes room.
+        reader.close(keep_file=True)
+        with AudioReader(fd, within, hash_audio=False, verify_md5=False) as trial:
+            report = exhausted(trial)
+        if report.status == "limit":
+            raise AudioRefused(report)
+        return AudioReader(fd, within, hash_audio=hash_audio, verify_md5=verify_md5, owned=owned)
     except BaseException:
         if owned is not None:
             owned.close()
         raise
 
 
+def exhausted(reader: AudioReader) -> DecodeReport:
+    """Read to the end, keep nothing. Raises StorageFault."""
+    for _ in reader.blocks():
+        pass
+    return reader.report
+
+
 def decode_report(path_or_fd: AudioSource, *, limits: DecodeLimits | None = None) -> DecodeReport:
     """Decode one file completely, keeping nothing, and say how it ended. Raises StorageFault only."""
     try:
         with open_audio(path_or_fd, limits=limits) as reader:
-            for _ in reader.blocks():
-                pass
-            return reader.report
+            return exhausted(reader)
     except AudioRefused as error:
         return error.report
 
@@ -212,11 +228,17 @@ class AudioReader:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
+    def close(self, *, keep_file: bool = False) -> None:
         """Close the decoder and, if the reader opened it, the file."""
         self._backend.close()
-        if self._owned is not None:
+        if self._owned is not None and not keep_file:
             self._owned.close()
+
+    @property
+    def claims_too_much(self) -> bool:
+        """Whether the headers announce more than the limits allow (they may lie)."""
+        declared, rate = self.info.declared_frames or 0, self.info.sample_rate
+        return bool(self._allowance(0, declared, rate, self.info.channels)[1])
 
     @property
     def report(self) -> DecodeReport:
@@ -357,7 +379,7 @@ class AudioReader:
             fault = ""
         missing = missing_audio(container, total, rate)
         seconds = total / rate
-        status: Status = "ok"
+        status: AudioStatus = "ok"
         reason = ""
         if limit:
             status, reason = "limit", limit

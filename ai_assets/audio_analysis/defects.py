@@ -323,25 +323,41 @@ def _level_faults(evidence: Evidence, limits: DefectThresholds) -> Iterator[Anom
 
 
 def _tag_faults(evidence: Evidence, limits: DefectThresholds) -> Iterator[Anomaly]:
-    tags, seconds = evidence.tags, evidence.measures.duration_seconds
+    rhythm, tonality = evidence.rhythm, evidence.tonality
+    yield from tag_disagreements(
+        evidence.tags,
+        seconds=evidence.measures.duration_seconds,
+        tempo=(rhythm.tempo_bpm, rhythm.tempo_confidence) if rhythm is not None else (None, None),
+        key=(tonality.key, tonality.key_confidence) if tonality is not None else (None, None),
+        limits=limits,
+    )
+
+
+def tag_disagreements(
+    tags: TagClaims,
+    *,
+    seconds: float,
+    tempo: tuple[float | None, float | None],
+    key: tuple[str | None, float | None],
+    limits: DefectThresholds | None = None,
+) -> Iterator[Anomaly]:
+    """Where tags and sound disagree (`tag_duration`, `tag_tempo`, `tag_key`); `tempo` and `key` with confidence."""
+    limits = limits or DefectThresholds()
     if tags.duration_seconds is not None:
         allowed = max(limits.duration_seconds, limits.duration_share * tags.duration_seconds)
         if abs(seconds - tags.duration_seconds) > allowed:
             action = f"Check the file: its tags say {tags.duration_seconds:g} s."
             yield Anomaly("tag_duration", "warning", None, seconds, tags.duration_seconds, action)
-    rhythm = evidence.rhythm
-    if tags.bpm is not None and tags.bpm > 0 and rhythm is not None and rhythm.tempo_bpm is not None:
-        sure = (rhythm.tempo_confidence or 0.0) >= limits.tempo_confidence
-        if sure and not _same_tempo(rhythm.tempo_bpm, tags.bpm, limits.tempo_tolerance):
-            action = f"Check the tempo tag: it says {tags.bpm:g} bpm."
-            yield Anomaly("tag_tempo", "info", None, rhythm.tempo_bpm, tags.bpm, action)
-    tonality = evidence.tonality
+    bpm, heard = tags.bpm, tempo[0]
+    if bpm is not None and bpm > 0 and heard is not None:
+        sure = (tempo[1] or 0.0) >= limits.tempo_confidence
+        if sure and not _same_tempo(heard, bpm, limits.tempo_tolerance):
+            yield Anomaly("tag_tempo", "info", None, heard, bpm, f"Check the tempo tag: it says {bpm:g} bpm.")
     claimed = parse_key(tags.key) if tags.key else None
-    if claimed is not None and tonality is not None and tonality.key is not None:
-        sure = (tonality.key_confidence or 0.0) >= limits.key_confidence
-        distance = key_distance(tonality.key, claimed)
-        if sure and distance > 1:
-            action = f"Check the key tag: it says {claimed}, the sound {tonality.key}."
+    if claimed is not None and key[0] is not None and (key[1] or 0.0) >= limits.key_confidence:
+        distance = key_distance(key[0], claimed)
+        if distance > 1:
+            action = f"Check the key tag: it says {claimed}, the sound {key[0]}."
             yield Anomaly("tag_key", "info", None, float(distance), 1.0, action)
 
 

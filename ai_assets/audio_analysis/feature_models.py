@@ -82,6 +82,9 @@ class FeatureModel(Protocol):
     def contributions(self, x: Matrix, place: int) -> Matrix:
         """(d,) how much each feature of the row x (d,) spoke for class number `place` (in log-odds)."""
 
+    def margin(self, x: Matrix, place: int) -> tuple[float, float]:
+        """The class's base value and its score for the row x (d,), log-odds: base + contributions = score."""
+
     def save(self, folder: Path) -> None:
         """Write the model's own file into the folder."""
 
@@ -119,6 +122,12 @@ class ShrunkLda:
     def contributions(self, x: Matrix, place: int) -> Matrix:
         """Coefficient, less the mean over the classes, times the standardised value."""
         return (self._coefficients[place] - self._coefficients.mean(0)) * self._scaling.apply(x)[0]
+
+    def margin(self, x: Matrix, place: int) -> tuple[float, float]:
+        """See `FeatureModel`; the score is that above the mean of the classes."""
+        base = float(self._intercepts[place])
+        scores = self._coefficients @ self._scaling.apply(x)[0]
+        return base, base + float(scores[place] - scores.mean())
 
     def save(self, folder: Path) -> None:
         """Write lda.npz."""
@@ -167,6 +176,15 @@ class Trees:
             return np.zeros(x.shape[1])
         values = np.asarray(self._predict(x, pred_contrib=True)).reshape(-1, x.shape[1] + 1)
         return values[int(np.searchsorted(self._present, place)), :-1]
+
+    def margin(self, x: Matrix, place: int) -> tuple[float, float]:
+        """See `FeatureModel`; a class without rows has neither."""
+        x = np.atleast_2d(x)
+        if place not in self._present:
+            return 0.0, 0.0
+        at = int(np.searchsorted(self._present, place))
+        values = np.asarray(self._predict(x, pred_contrib=True)).reshape(-1, x.shape[1] + 1)
+        return float(values[at, -1]), float(np.asarray(self._predict(x, raw_score=True)).reshape(-1)[at])
 
     def _predict(self, X: Matrix, **options: Any) -> Matrix:
         rows = np.where(np.isfinite(X), X, np.nan)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +262,12 @@ def _gathered(samples: NDArray[np.float32], cache_dir: Path | None) -> FeatureFa
 def feature_series(samples: NDArray[np.float32], *, cache_dir: Path | None = None) -> NDArray[np.float32]:
     """The series (74, frames) of a mono signal (n,) at 22,050 Hz, n >= 2048, in the order of `SERIES`."""
     return np.concatenate([rows for _, rows in _gathered(samples, cache_dir).each_series()])
+
+
+def feature_matrix(rows: Iterable[Sequence[float]]) -> NDArray[np.float64]:
+    """(n, 518) matrix of the features of n recordings; without any it is as wide as with some."""
+    values = np.array(list(rows), float)
+    return values if len(values) else np.empty((0, len(FEATURE_NAMES)))
 
 
 def fma518(samples: NDArray[np.float32], *, cache_dir: Path | None = None) -> NDArray[np.float64] | None:

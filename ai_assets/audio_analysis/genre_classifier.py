@@ -98,6 +98,19 @@ class GenreClassifier:
         values = self.model.contributions(x, place)
         return [(feature_name(at, len(values)), float(values[at])) for at in np.argsort(-np.abs(values))[:top]]
 
+    def contribution_table(self, X: Matrix) -> Matrix:
+        """(n, d) contributions of each row's features to its best class, in log-odds."""
+        X = np.asarray(X, float)
+        places = self.model.probabilities(X).argmax(1)
+        return np.array([self.model.contributions(x, int(at)) for x, at in zip(X, places, strict=True)])
+
+    def refitted(self, X: Matrix, labels: NDArray[Any], rows: NDArray[np.bool_], *, seed: int = 0) -> GenreClassifier:
+        """The same kind of model, temperature and threshold, fitted to some of the rows with labels it knows."""
+        chosen = rows & np.isin(labels, self.classes)
+        y = np.searchsorted(np.array(self.classes), labels[chosen])
+        model = MODELS[self.model.name].fit(np.asarray(X, float)[chosen], y, classes=len(self.classes), seed=seed)
+        return GenreClassifier(model, self.classes, self.temperature, self.threshold)
+
     def per_case_scores(self, X: Matrix, labels: NDArray[Any]) -> Matrix:
         """(n,) natural logarithm of the probability of each true label; NaN for a label it does not know."""
         places = {name: place for place, name in enumerate(self.classes)}

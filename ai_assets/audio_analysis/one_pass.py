@@ -12,11 +12,12 @@ hours need no more memory than 512 MB.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from ai_assets.audio_analysis.rhythm import Rhythm, RhythmFamily
 from ai_assets.audio_analysis.spectrum import MonoResampler, frame_count, spectrum_blocks
 from ai_assets.audio_analysis.tables import HOP_LENGTH, SAMPLE_RATE, spectrum_tables
 from ai_assets.audio_analysis.tonality import Tonality, TonalityFamily
+from ai_assets.data_processing.tags import read_tags
 from resources.roots import PathRefused, open_any, open_confined
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
@@ -77,6 +79,8 @@ class TrackAnalysis:
     fingerprint : bytes for `data_processing.fingerprint_match`.
     log_mel : (frames, 64) float16 in dB.
     anomalies : errors first; without the family "defects" there are none.
+    claims : what the tags say of the sound, as it was compared with it.
+    cpu_seconds : what the analysis cost.
     reasons : why a value is null, by family or "danceability".
     """
 
@@ -93,6 +97,8 @@ class TrackAnalysis:
     log_mel: NDArray[np.float16] | None = None
     waveform: Waveform | None = None
     anomalies: tuple[Anomaly, ...] = ()
+    claims: TagClaims = field(default_factory=TagClaims)
+    cpu_seconds: float = 0.0
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -156,15 +162,23 @@ def analyse_for_pool(item: Mapping[str, Any]) -> TrackAnalysis:
     except PathRefused as error:
         return TrackAnalysis(DecodeReport("refused", error.reason), families)
     with file:
+        claims = _claims(file) if checked else TagClaims()
         try:
             reader = open_audio(file, limits=limits, hash_audio=checked, verify_md5=checked)
         except AudioRefused as error:
             return TrackAnalysis(error.report, families)
         with reader:
-            return analyse(reader, families=families, cache_dir=cache_dir)
+            return analyse(reader, families=families, cache_dir=cache_dir, claims=claims)
+
+
+def _claims(file: BinaryIO) -> TagClaims:
+    tags = read_tags(file)
+    file.seek(0)
+    return TagClaims(bpm=tags.bpm, key=tags.key)
 
 
 def _analyse(reader: AudioReader, families: frozenset[str], cache_dir: Path | None, claims: TagClaims) -> TrackAnalysis:
+    begin = time.process_time()
     rate, channels = reader.info.sample_rate, reader.info.channels
     native: list[Any] = []
     loudness, defects, danceability = LoudnessFamily(), DefectFamily(), DanceabilityFamily()
@@ -189,7 +203,8 @@ def _analyse(reader: AudioReader, families: frozenset[str], cache_dir: Path | No
         found["danceability"] = danceability.finish()
     if "defects" in families:
         found["defects"] = defects.finish()
-    return _gathered(reader.report, families, found, claims)
+    gathered = _gathered(reader.report, families, found, claims)
+    return replace(gathered, cpu_seconds=time.process_time() - begin)
 
 
 def _gathered(
@@ -211,7 +226,9 @@ def _gathered(
             onset_rate_hz=rhythm.onset_rate_hz,
             dynamic_range_db=loudness.dynamic_range_db,
         )
-    return TrackAnalysis(report, families, energy_index=energy, anomalies=anomalies, reasons=reasons, **found)
+    return TrackAnalysis(
+        report, families, energy_index=energy, anomalies=anomalies, claims=claims, reasons=reasons, **found
+    )
 
 
 class _SpectralPass:

@@ -65,8 +65,12 @@ class OutlierDetector:
 
     def explain(self, x: Matrix, *, top: int = 10) -> list[tuple[str, float]]:
         """The features of row x (518,) furthest from the catalogue, in standard deviations from its mean."""
-        values = self._scaling.apply(x)[0]
+        values = self.deviations(x)[0]
         return [(feature_name(at, len(values)), float(values[at])) for at in np.argsort(-np.abs(values))[:top]]
+
+    def deviations(self, X: Matrix) -> Matrix:
+        """(n, d) how far each feature of rows X (n, d) lies from the catalogue's mean, in standard deviations."""
+        return self._scaling.apply(X)
 
     def save(self, folder: Path) -> None:
         """Write detector.json and detector.npz."""

@@ -1,4 +1,4 @@
-"""One self-contained HTML page per file: waveform with findings, spectrogram, and the numbers."""
+"""One self-contained HTML page per file: waveform with findings, spectrogram, and the numbers; in three languages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ai_assets.audio_analysis.decode import open_audio
+from ai_assets.audio_analysis.report_words import ReportWords
 from resources.blobs import write_atomically
 
 SHOWN = (
@@ -20,38 +21,50 @@ SHOWN = (
     "true_peak_dbtp", "onset_rate_hz", "energy_index", "danceability_index", "feature_version",
 )  # fmt: skip
 LONGEST_SECONDS = 600
+FLOOR_DB = -120.0
 
 PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{title}</title>
+<html lang="{lang}"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
 table{{border-collapse:collapse}}td,th{{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}}
-img{{width:100%}}h1{{font-size:1.3rem}}</style>
-<h1>{title}</h1><img alt="waveform and spectrogram; findings are marked by lines" src="data:image/png;base64,{picture}">
-<h2>Findings</h2>{findings}<h2>Numbers</h2><table>{numbers}</table></html>
+td:nth-child(-n+4){{white-space:nowrap}}img{{width:100%}}h1{{font-size:1.3rem}}</style>
+<h1>{title}</h1><img alt="{alt}" src="data:image/png;base64,{picture}">
+<h2>{findings_title}</h2>{findings}<h2>{numbers_title}</h2><table>{numbers}</table></html>
 """
 
 
-def write_page(folder: Path, number: int, answer: dict[str, Any]) -> Path:
-    """Write the page of one analysed file and return its path. Raises OSError."""
+def write_page(folder: Path, number: int, answer: dict[str, Any], words: ReportWords | None = None) -> Path:
+    """Write the page of one analysed file, in English without `words`, and return its path. Raises OSError."""
+    words = words or ReportWords()
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(answer["path"]).stem).strip("-")[:60] or "track"
     target = folder / f"{number:03d}-{name}.html"
-    findings = "".join(
-        f"<tr><td>{html.escape(item['kind'])}<td>{html.escape(item['severity'])}<td>{_number(item['time'])} s"
-        f"<td>{_number(item['value'])} (limit {_number(item['threshold'])})<td>{html.escape(item['suggested_action'])}"
-        for item in answer["anomalies"]
+    findings = "".join(_finding(item, words) for item in answer["anomalies"])
+    numbers = "".join(
+        f"<tr><th>{html.escape(words(key))}<td>{html.escape(words.value(key, answer.get(key)))}" for key in SHOWN
     )
-    numbers = "".join(f"<tr><th>{key.replace('_', ' ')}<td>{html.escape(_number(answer.get(key)))}" for key in SHOWN)
     page = PAGE.format(
+        lang=words.lang,
         title=html.escape(Path(answer["path"]).name),
-        picture=base64.b64encode(draw(answer)).decode(),
-        findings=f"<table>{findings}</table>" if findings else "<p>none</p>",
+        alt=html.escape(words("picture")),
+        picture=base64.b64encode(draw(answer, words)).decode(),
+        findings_title=html.escape(words("findings")),
+        findings=f"<table>{findings}</table>" if findings else f"<p>{html.escape(words('findings_none'))}</p>",
+        numbers_title=html.escape(words("numbers")),
         numbers=numbers,
     )
-    write_atomically(target, page.encode())
+    write_atomically(target, page.encode(errors="backslashreplace"))
     return target
 
 
-def draw(answer: dict[str, Any]) -> bytes:
+def _finding(item: dict[str, Any], words: ReportWords) -> str:
+    """A row of the table of findings: what, how bad, where, how much, what to do."""
+    name, severity, advice = words.finding(item)
+    place = words("everywhere") if item["time"] is None else f"{words.value('time', item['time'])} s"
+    value = f"{words.value('value', item['value'])} ({words('limit')} {words.value('threshold', item['threshold'])})"
+    return "<tr>" + "".join(f"<td>{html.escape(text)}" for text in (name, severity, place, value, advice))
+
+
+def draw(answer: dict[str, Any], words: ReportWords) -> bytes:
     """Waveform with marked findings over a spectrogram, as PNG (at most the first ten minutes)."""
     from matplotlib.figure import Figure
     from scipy.signal import spectrogram
@@ -70,28 +83,24 @@ def draw(answer: dict[str, Any]) -> bytes:
     usable = mono[: len(mono) // step * step].reshape(-1, step)
     seconds = np.arange(len(usable)) * step / rate
     wave.fill_between(seconds, usable.min(1), usable.max(1), color="#2a6f97", linewidth=0)
-    wave.set_ylabel("amplitude")
+    wave.set_ylabel(words("amplitude"))
     for item in answer["anomalies"]:
         if item["time"] is not None:
             wave.axvline(item["time"], color="#c1121f")
             wave.annotate(
-                item["kind"], (item["time"], 1.0), xycoords=("data", "axes fraction"), fontsize=8, color="#c1121f"
+                words.finding(item)[0],
+                (item["time"], 1.0),
+                xycoords=("data", "axes fraction"),
+                fontsize=8,
+                color="#c1121f",
             )
     if len(mono) >= 2048:
-        frequencies, times, power = spectrogram(
-            mono, rate, nperseg=2048, noverlap=max(0, 2048 - max(512, len(mono) // 1500))
-        )
-        spectrum.pcolormesh(
-            times, frequencies / 1000, 10 * np.log10(power + 1e-12), vmin=-120, shading="nearest", rasterized=True
-        )
+        overlap = max(0, 2048 - max(512, len(mono) // 1500))
+        frequencies, times, power = spectrogram(mono, rate, nperseg=2048, noverlap=overlap)
+        level = np.maximum(10 * np.log10(power + 1e-12), FLOOR_DB)  # silence lies at the floor, not below it
+        spectrum.pcolormesh(times, frequencies / 1000, level, vmin=FLOOR_DB, shading="nearest", rasterized=True)
     spectrum.set_ylabel("kHz")
-    spectrum.set_xlabel("seconds")
+    spectrum.set_xlabel(words("seconds"))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

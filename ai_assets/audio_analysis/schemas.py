@@ -3,7 +3,8 @@
 import pandera.pandas as pa
 from pandera.typing import Series
 
-STATUSES = ["ok", "short", "partial", "refused", "timeout", "killed", "limit"]
+from ai_assets.audio_status import STATUSES
+
 SEVERITIES = ["info", "warning", "error"]
 
 
@@ -112,9 +113,19 @@ class TrackTags(Strict):
     batch: Series[str]
     audio_hash: Series[str]
     genre: Series[str] = pa.Field(nullable=True)
-    probability: Series[float] = pa.Field(ge=0, le=1, description="Of the most likely class.")
-    best_guess: Series[str] = pa.Field(description="The most likely class, also below the threshold.")
-    model: Series[str] = pa.Field(description="Version of the classifier.")
+    probability: Series[float] = pa.Field(nullable=True, ge=0, le=1, description="Of the most likely class.")
+    best_guess: Series[str] = pa.Field(nullable=True, description="The most likely class, also below the threshold.")
+    model: Series[str] = pa.Field(nullable=True, description="Version of the classifier; null before there is one.")
+    external_label: Series[str] | None = pa.Field(
+        alias=r"^label_[a-z][a-z0-9_]*$", regex=True, nullable=True, description="Most likely class of an added model."
+    )
+    external_probability: Series[float] | None = pa.Field(
+        alias=r"^probability_[a-z][a-z0-9_]*$", regex=True, nullable=True, ge=0, le=1,
+        description="Of the class that an added model names.",
+    )  # fmt: skip
+    external_model: Series[str] | None = pa.Field(
+        alias=r"^model_[a-z][a-z0-9_]*$", regex=True, nullable=True, description="Version of the added model."
+    )
 
 
 class AudioEmbeddings(Strict):
@@ -124,3 +135,10 @@ class AudioEmbeddings(Strict):
     audio_hash: Series[str]
     vector: Series[object] = pa.Field(metadata={"arrow": "list<float>"}, description="L2-normalised.")
     model: Series[str] = pa.Field(description="Version of the embedding.")
+    external_vector: Series[object] | None = pa.Field(
+        alias=r"^vector_[a-z][a-z0-9_]*$", regex=True, nullable=True, metadata={"arrow": "list<float>"},
+        description="Embedding by an added model, as it answers.",
+    )  # fmt: skip
+    external_model: Series[str] | None = pa.Field(
+        alias=r"^model_[a-z][a-z0-9_]*$", regex=True, nullable=True, description="Version of the added model."
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ai_assets.audio_analysis.tables import HOP_LENGTH, N_FFT, SAMPLE_RATE, SpectrumTables
 
-BLOCK_FRAMES = 128
+BLOCK_FRAMES = 96
 FloatArray = NDArray[np.float32]
 
 
@@ -76,7 +76,7 @@ def frame_count(samples: int) -> int:
 def spectrum_blocks(
     signal: NDArray[np.float32], first_frame: int, last_frame: int, offset: int, tables: SpectrumTables
 ) -> Iterator[SpectrumBlock]:
-    """The spectrum of frames first_frame to last_frame (exclusive) in blocks of 128.
+    """The spectrum of frames first_frame to last_frame (exclusive) in blocks of 96.
 
     `signal` is a stretch of the canonical signal whose first sample has the number `offset`; what lies outside counts
     as zero.

@@ -22,12 +22,14 @@ def seven_statistics(series: NDArray[Any]) -> NDArray[np.float64]:
     Skewness and kurtosis are the biased population moments of `scipy.stats`; of a constant series they are 0, where
     scipy gives NaN.
     """
+    # Sorted in the precision they came in, which takes half the time.
+    ordered = np.sort(series, axis=1)
+    middle = ordered.shape[1] // 2
+    median = ordered[:, middle - 1 + ordered.shape[1] % 2].astype(np.float64)
+    median = 0.5 * (median + ordered[:, middle])
+    lowest, highest = ordered[:, 0].astype(np.float64), ordered[:, -1].astype(np.float64)
     values = np.array(series, dtype=np.float64, order="C")
     mean = values.mean(axis=1)
-    values.sort(axis=1)
-    middle = values.shape[1] // 2
-    median = values[:, middle] if values.shape[1] % 2 else 0.5 * (values[:, middle - 1] + values[:, middle])
-    lowest, highest, median = values[:, 0].copy(), values[:, -1].copy(), median.copy()
     values -= mean[:, None]
     squares = values * values
     second = squares.mean(axis=1)

@@ -11,6 +11,10 @@ from ai_assets.launch import run_op_job
 def analyze_audio_task(call: TaskCall, audio_path: str, model_version: str = "latest") -> dict[str, Any]:
     """Analyse one file: features, anomalies, classification. Nothing is added to the catalogue.
 
+    Analysiert eine Datei: Merkmale, Befunde und Klasse. Der Katalog bleibt, wie er ist.
+
+    Analyse un fichier : descripteurs, anomalies et classe. Le catalogue reste tel quel.
+
     Args:
         audio_path: path of a regular file.
         model_version: of the genre classifier: `latest` (the champion) or a number.
