@@ -1,13 +1,12 @@
 """Texts, covers and music made from validated facts, checked, marked as synthetic and reproducible bit for bit.
 
+Texte, Cover und Musik aus geprüften Fakten: kontrolliert, als synthetisch gekennzeichnet und bitgenau wiederholbar.
+
+Textes, pochettes et musiques créés à partir de faits validés : contrôlés, signalés comme synthétiques et
+reproductibles au bit près.
+
 Here belong the generators (one sub-package for each modality), the facts they may use, the record of how an item came
 to be, and the review that decides what is published. Feature extraction and training machinery do not belong here.
-
-DE: Texte, Cover und Musik aus geprüften Fakten: kontrolliert, als synthetisch gekennzeichnet und bitgenau
-wiederholbar. Hier liegen die Generatoren, ihre Fakten, die Herkunftsnachweise und die Freigabe.
-
-FR : Textes, pochettes et musiques créés à partir de faits validés : contrôlés, signalés comme synthétiques et
-reproductibles au bit près. On trouve ici les générateurs, leurs faits, la trace de leur origine et la relecture.
 """
 
 from typing import Any

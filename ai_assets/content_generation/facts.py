@@ -47,11 +47,14 @@ TEMPO_RANGE = (20.0, 400.0)
 ENERGY_CLASSES: tuple[str, ...] = ("low", "medium", "high")
 _ENERGY_BOUNDS = (0.35, 0.65)
 _TITLE_LIMIT = 80
-_KEY = re.compile(r"^([A-Ga-g])\s*(#|♯|b|♭)?\s*(major|minor|maj|min)$", re.IGNORECASE)
+_KEY = re.compile(r"^([A-Ga-g])[\s-]*(#|♯|sharp|b|♭|flat)?[\s-]*(major|minor|maj|min|m)$", re.IGNORECASE)
+_ACCIDENTALS = {"": "", "#": "#", "♯": "#", "sharp": "#", "b": "b", "♭": "b", "flat": "b"}
 # Bidirectional controls, byte-order mark, interlinear annotation and the invisible tag letters: none of them is seen,
 # each can reorder or hide text. Joiners (U+200C, U+200D) stay, because Persian words and emoji need them.
 _HIDDEN = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
 _SPACE_CONTROLS = str.maketrans(dict.fromkeys("\t\n\r\v\f\x85\u2028\u2029", " "))
+# What draws nothing: spaces, format characters, variation selectors and the fillers that count as letters.
+_INVISIBLE = re.compile("[\\s\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 class FactError(ValueError):
@@ -128,7 +131,7 @@ def clean(text: str) -> str:
 
     Lone surrogates are removed too: they cannot be written as UTF-8.
     """
-    visible = _HIDDEN.sub("", text.translate(_SPACE_CONTROLS))
+    visible = _HIDDEN.sub("", text.replace("\r\n", "\n").translate(_SPACE_CONTROLS))
     kept = "".join(letter for letter in visible if unicodedata.category(letter) not in ("Cc", "Cs"))
     return unicodedata.normalize("NFC", kept).strip()
 
@@ -194,16 +197,21 @@ def _name(value: Any, field: str, notes: list[str]) -> str | None:
     name = _text(value, field)
     if name is None:
         return None
-    if not name:
+    if not _can_be_seen(name):
         notes.append(f"{field} is empty")
-    elif name != value:
+        return ""
+    if name != value:
         notes.append(f"{field} cleaned: control or bidirectional characters or outer spaces removed")
     return name
 
 
+def _can_be_seen(name: str) -> bool:
+    return any(unicodedata.category(letter) not in ("Cf", "Cn") for letter in _INVISIBLE.sub("", name))
+
+
 def _genre(value: Any) -> str | None:
     genre = _text(value, "genre")
-    if not genre:
+    if not genre or not _can_be_seen(genre):
         return None
     return genre.casefold() if genre.casefold() in GENRES else genre
 
@@ -244,8 +252,9 @@ def _key(value: Any) -> str | None:
     match = _KEY.match(key)
     if match is None:
         raise FactError("key", f"expected a key like 'C# minor' or 'Bb major', got {shortened(key)!r}")
-    accidental = {"#": "#", "♯": "#", "b": "b", "♭": "b"}.get((match[2] or "").lower(), "")
-    return f"{match[1].upper()}{accidental} {'minor' if match[3].lower().startswith('min') else 'major'}"
+    accidental = _ACCIDENTALS[(match[2] or "").lower()]
+    minor = match[3] == "m" or match[3].lower().startswith("min")
+    return f"{match[1].upper()}{accidental} {'minor' if minor else 'major'}"
 
 
 def _playlist(value: Any) -> PlaylistStatistics | None:

@@ -40,10 +40,11 @@ class Rejection:
 class Provenance:
     """How one item came to be.
 
-    ``model_digests`` maps file name to SHA-256 of every weight and configuration file; ``facts`` is the fact set as
-    JSON, ``fact_sources`` the materialisations it came from (asset key to version); ``checks`` maps a check's name to
-    its value; ``content_sha256`` is the hash of the master (text, SVG or MIDI); ``nearest_training_item`` is an id and
-    a similarity, None where the modality has none; ``licence`` is the weights' licence, None when it is not known.
+    ``model_digests`` maps file name to SHA-256 of every weight and configuration file. ``facts`` is the fact set as
+    JSON, ``fact_sources`` the materializations it came from (asset to content hash, run and time; ``given`` for facts
+    that a caller gave). ``checks`` maps a check's name to its value. ``content_sha256`` is the hash of the master
+    (text, SVG or MIDI). ``nearest_training_item`` is an id and a similarity, distance or copied run; None where there
+    is no training set, or it is not known. ``licence`` is the weights' licence, None when it is not known.
     """
 
     item: str
@@ -59,7 +60,7 @@ class Provenance:
     review_state: str = "generated"
     licence: str | None = None
     lang: str | None = None
-    fact_sources: Mapping[str, str] = field(default_factory=dict)
+    fact_sources: Mapping[str, Any] = field(default_factory=dict)
     candidates: int = 1
     rejections: Sequence[Rejection] = ()
     notes: Sequence[str] = ()

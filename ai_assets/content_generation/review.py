@@ -77,12 +77,13 @@ def regenerated(row: ReviewRow, sha256: str, *, who: str, why: str, at: datetime
 
 
 def after_checks(
-    row: ReviewRow, *, passed: bool, why: str, policy: str = "manual", at: datetime | None = None
+    row: ReviewRow, *, passed: bool, why: str, policy: str = "manual", doubt: str = "", at: datetime | None = None
 ) -> list[ReviewRow]:
     """The rows that follow a freshly generated item's checks.
 
     A failed item is rejected. A passed one goes into review; under ``policy="auto"`` it is then approved by the actor
-    ``policy:auto``, so that the record shows that no person looked at it. Nothing is published here.
+    ``policy:auto``, so that the record shows that no person looked at it, and published. With a ``doubt`` (a sentence)
+    it waits for a person under either policy.
     """
     if policy not in ("auto", "manual"):
         raise ReviewError(f"review policy is {policy!r}, expected 'auto' or 'manual'")
@@ -90,11 +91,24 @@ def after_checks(
     if not passed:
         return [changed(row, State.REJECTED, who="checks", why=why, at=moment)]
     rows = [changed(row, State.CHECKS_PASSED, who="checks", why=why, at=moment)]
-    rows.append(changed(rows[-1], State.IN_REVIEW, who="checks", why="waits for a decision", at=moment))
-    if policy == "auto":
+    rows.append(changed(rows[-1], State.IN_REVIEW, who="checks", why=doubt or "waits for a decision", at=moment))
+    if policy == "auto" and not doubt:
         reason = "review = auto: an item whose checks passed is approved without a person"
         rows.append(changed(rows[-1], State.APPROVED, who=POLICY_ACTOR, why=reason, at=moment))
+        rows.append(changed(rows[-1], State.PUBLISHED, who=POLICY_ACTOR, why="approved", at=moment))
     return rows
+
+
+def decided(row: ReviewRow, state: State | str, *, who: str, why: str, at: datetime | None = None) -> list[ReviewRow]:
+    """The rows of a person's decision: an approved item is published at once, a published one that is rejected is
+    withdrawn. Raises ``ReviewError`` when the change is not allowed."""
+    target = _state(state)
+    if target is State.APPROVED:
+        approved = changed(row, State.APPROVED, who=who, why=why, at=at)
+        return [approved, changed(approved, State.PUBLISHED, who=who, why="approved", at=at)]
+    if target is State.REJECTED and row.state is State.PUBLISHED:
+        target = State.WITHDRAWN
+    return [changed(row, target, who=who, why=why, at=at)]
 
 
 def current(rows: Iterable[ReviewRow]) -> dict[str, ReviewRow]:
@@ -105,11 +119,6 @@ def current(rows: Iterable[ReviewRow]) -> dict[str, ReviewRow]:
         _follows(before, row)
         last[row.item] = row
     return last
-
-
-def publishable(row: ReviewRow) -> bool:
-    """Whether the item may be published: only an approved one may."""
-    return row.state is State.APPROVED
 
 
 def _follows(before: ReviewRow | None, row: ReviewRow) -> None:

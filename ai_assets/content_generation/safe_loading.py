@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,18 @@ OFFLINE_SETTINGS: Mapping[str, str] = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_VARIANTS = {"fp16", "bf16", "non_ema", "ema"}
 _COMPARED = 3
+_ROOM = 1.3
+# Names that older files have and newer libraries read under another name.
+_RENAMED = (
+    (".weight_g", ".parametrizations.weight.original0"),
+    (".weight_v", ".parametrizations.weight.original1"),
+    (".query.", ".to_q."),
+    (".key.", ".to_k."),
+    (".value.", ".to_v."),
+    (".proj_attn.", ".to_out.0."),
+)
 
 
 class CheckpointError(ValueError):
@@ -101,15 +112,28 @@ def inspect(folder: Path, *, architectures: Collection[str]) -> Checkpoint:
     """
     if not folder.is_dir():
         raise CheckpointError(f"the model folder {folder} does not exist")
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     named = config.get("architectures") or []
     if not isinstance(named, list) or not named or not set(named) <= set(architectures):
         allowed = ", ".join(sorted(architectures))
         raise CheckpointError(f"{folder / 'config.json'}: architecture {named} is not one of {allowed}")
     for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and "auto_map" in _json(folder / name):
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
             raise CheckpointError(f"{folder / name} wants to run code from the model's folder (auto_map): refused")
-    files = sorted(folder.glob("*.safetensors"))
+    return replace(inspect_weights(folder), config=config)
+
+
+def inspect_weights(folder: Path) -> Checkpoint:
+    """Look at the weights of a folder (a model, or one part of a pipeline) without loading them.
+
+    Raises ``CheckpointError`` when there are only pickles, a file is cut short, its configuration wants its own code,
+    or the weights would not fit into the memory that is free.
+    """
+    config = read_json(folder / "config.json")
+    if "auto_map" in config:
+        raise CheckpointError(f"{folder / 'config.json'} wants to run code from the model's folder (auto_map): refused")
+    # Half-precision and training copies lie beside the weights that are loaded.
+    files = [file for file in sorted(folder.glob("*.safetensors")) if not set(file.name.split(".")) & _VARIANTS]
     if not files:
         pickled = [file.name for file in sorted(folder.iterdir()) if file.suffix in _PICKLES]
         advice = f" ({', '.join(pickled)} could run code when loaded; convert it to safetensors)" if pickled else ""
@@ -119,7 +143,17 @@ def inspect(folder: Path, *, architectures: Collection[str]) -> Checkpoint:
     for file in files:
         for name, shape in _header(file).items():
             shapes[name], sources[name] = shape, file
-    return Checkpoint(folder, config, shapes, sources, _licence(folder))
+    checkpoint = Checkpoint(folder, config, shapes, sources, licence_of(folder))
+    _check_memory(checkpoint)
+    return checkpoint
+
+
+def _check_memory(checkpoint: Checkpoint) -> None:
+    import psutil
+
+    needed, free = int(4 * checkpoint.parameters * _ROOM), int(psutil.virtual_memory().available)
+    if needed > free:
+        raise CheckpointError(f"{checkpoint.folder} needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free")
 
 
 def verify_loaded(checkpoint: Checkpoint, state: Mapping[str, Any], loading_info: Mapping[str, Any]) -> None:
@@ -135,20 +169,35 @@ def verify_loaded(checkpoint: Checkpoint, state: Mapping[str, Any], loading_info
         if found := sorted(map(str, loading_info.get(kind) or ())):
             listed = ", ".join(found[:3])
             raise CheckpointError(f"{checkpoint.folder}: {kind.replace('_', ' ')}: {listed} ({len(found)} in all)")
-    common = [name for name in checkpoint.shapes if name in state]
-    tied = {state[name].data_ptr() for name in common}
-    lost = [name for name, tensor in state.items() if name not in checkpoint.shapes and tensor.data_ptr() not in tied]
-    extra = [name for name in checkpoint.shapes if name not in state]
+    places = {name: _place(name, state) for name in checkpoint.shapes}
+    common = [name for name, place in places.items() if place is not None]
+    filled = {str(places[name]) for name in common}
+    tied = {state[name].data_ptr() for name in filled}
+    lost = [name for name, tensor in state.items() if name not in filled and tensor.data_ptr() not in tied]
+    # Positions 0, 1, 2 … are stored by old files and computed by new libraries: no weights.
+    extra = [name for name, place in places.items() if place is None and not name.endswith("position_ids")]
     if lost or extra:
         raise CheckpointError(f"{checkpoint.folder}: weights {(lost or extra)[:3]} are not both in file and model")
     for name in [*common[: _COMPARED - 1], *common[-1:]]:
         with safe_open(checkpoint.files[name], framework="pt") as source:
             stored = source.get_tensor(name)
-        if not torch.equal(stored.to(state[name].dtype), state[name].cpu()):
+        loaded = state[str(places[name])]
+        if not torch.equal(stored.to(loaded.dtype).reshape(loaded.shape), loaded.cpu()):
             raise CheckpointError(f"{checkpoint.folder}: weight {name} was changed while loading")
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _place(name: str, state: Mapping[str, Any]) -> str | None:
+    """The name under which a stored weight is found in the loaded model."""
+    if name in state:
+        return name
+    for old, new in _RENAMED:
+        if old in name + "." and (found := (name + ".").replace(old, new).rstrip(".")) in state:
+            return found
+    return None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder; raises ``CheckpointError``."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -170,7 +219,7 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
         raise CheckpointError(f"{file} is damaged or cut short: {error}; fetch it again") from error
 
 
-def _licence(folder: Path) -> str | None:
+def licence_of(folder: Path) -> str | None:
     """The licence named in the front matter of the model card, None when there is none."""
     card = folder / "README.md"
     if not card.is_file():

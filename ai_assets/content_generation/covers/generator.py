@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ from ai_assets.content_generation.covers.marking import RDF, png
 from ai_assets.content_generation.covers.model import ModelSize, SceneTransformer, shapes
 from ai_assets.content_generation.covers.render import pixels, svg
 from ai_assets.content_generation.covers.scene import NUMBERS, SHAPES, STYLES, Condition, condition, decode, tidy
+from ai_assets.content_generation.covers.straight import straightened
 from ai_assets.content_generation.facts import FactSet
+from ai_assets.content_generation.provenance import Rejection
 
 CHECKED_SIZE = 1024
-STEPS = 8
+STEPS = 12
 _BATCH = 32
 _FORMAT = "cover-flow-1"
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+CONFIG_FILE, WEIGHTS_FILE, TRAINING_FILE = "config.json", "model.safetensors", "training.safetensors"
 
 
 class ModelFolderError(ValueError):
@@ -53,6 +56,13 @@ class CoverItem:
     lettering: Lettering
     checks: dict[str, Any]
     decoding: dict[str, Any] = field(default_factory=dict)
+    candidates: int = 1
+    rejections: tuple[Rejection, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed or left out, and why."""
+        return self.facts.notes + tuple(self.lettering.notes)
 
     def draw(self, size: int = CHECKED_SIZE) -> bytes:
         """The cover as PNG with ``size`` pixels an edge, marked as synthetic."""
@@ -81,6 +91,9 @@ class ProceduralArtist:
             items.append(_finished(artist.scene(lead, rng), lead, facts, seed, {"decoder": "artist"}))
         return items
 
+    def nearest(self, item: CoverItem) -> None:
+        """There are no training scenes."""
+
 
 class CoverGenerator:
     """A trained model that invents scenes. Made by ``training.fit`` or ``load``."""
@@ -88,8 +101,9 @@ class CoverGenerator:
     name = "cover_generator"
     license = "Apache-2.0"
 
-    def __init__(self, model: SceneTransformer, *, card: dict[str, Any]) -> None:
-        self.model, self.card = model, dict(card)
+    def __init__(self, model: SceneTransformer, *, card: dict[str, Any], known: np.ndarray) -> None:
+        """``known``: the training scenes [n, 25, 16] in thousandths, as int16."""
+        self.model, self.card, self.known = model, dict(card), known
         self._exact = model.double()
 
     @property
@@ -100,17 +114,22 @@ class CoverGenerator:
             digest.update(name.encode("ascii") + tensor.numpy().tobytes())
         return digest.hexdigest()[:12]
 
-    def sample(self, fact_sets: Sequence[FactSet], *, seeds: Sequence[int]) -> list[CoverItem]:
-        """One cover for each fact set; the same facts and seed give the same cover alone and in any batch."""
+    def sample(
+        self, fact_sets: Sequence[FactSet], *, seeds: Sequence[int], steps: int = STEPS, font: str | None = None
+    ) -> list[CoverItem]:
+        """One cover for each fact set; the same facts and seed give the same cover alone and in any batch.
+
+        ``font``: file for the lettering instead of the default one.
+        """
         rngs = [np.random.default_rng(seed) for seed in seeds]
         leads = [condition(facts, rng) for facts, rng in zip(fact_sets, rngs, strict=True)]
-        settings = {"decoder": "model", "steps": STEPS}
+        settings: dict[str, Any] = {"decoder": "model", "steps": steps} | ({"font": font} if font else {})
         return [
             _finished(tokens, lead, facts, seed, settings)
-            for tokens, lead, facts, seed in zip(self.scenes(leads, rngs), leads, fact_sets, seeds, strict=True)
+            for tokens, lead, facts, seed in zip(self.scenes(leads, rngs, steps), leads, fact_sets, seeds, strict=True)
         ]
 
-    def scenes(self, leads: Sequence[Condition], rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    def scenes(self, leads: Sequence[Condition], rngs: Sequence[np.random.Generator], steps: int = STEPS) -> np.ndarray:
         """Tokens [n, 25, 16], tidied, one scene for each condition and its own random numbers."""
         import torch
 
@@ -120,12 +139,30 @@ class CoverGenerator:
                 part = slice(start, start + _BATCH)
                 noise = np.stack([rng.standard_normal((SHAPES + 1, NUMBERS)) for rng in rngs[part]])
                 vectors = np.stack([lead.vector() for lead in leads[part]])
-                drawn = self._exact.flow(torch.from_numpy(noise), torch.from_numpy(vectors), steps=STEPS).numpy()
-                found.append(np.stack([tidy(tokens) for tokens in drawn]))
+                drawn = self._exact.flow(torch.from_numpy(noise), torch.from_numpy(vectors), steps=steps).numpy()
+                found.append(np.stack([straightened(tidy(tokens)) for tokens in drawn]))
         return np.concatenate(found)
 
+    def nearest(self, item: CoverItem) -> dict[str, Any]:
+        """The training scene that is nearest in token space, and the distance (Euclidean)."""
+        squares = self._known_squares - 2 * self._known @ item.tokens.reshape(-1).astype(np.float32)
+        best = int(squares.argmin())
+        distance = float(np.linalg.norm(self._known[best] - item.tokens.reshape(-1)))
+        return {"id": f"cover_training_set:{best}", "distance": round(distance, 3)}
+
+    @cached_property
+    def _known(self) -> np.ndarray:
+        flat: np.ndarray = self.known.reshape(len(self.known), -1).astype(np.float32) / 1000
+        return flat
+
+    @cached_property
+    def _known_squares(self) -> np.ndarray:
+        squares: np.ndarray = (self._known**2).sum(axis=1)
+        return squares
+
     def save(self, folder: Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``."""
+        """Write ``config.json``, ``model.safetensors`` and ``training.safetensors``."""
+        from safetensors.numpy import save_file as save_arrays
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,28 +175,33 @@ class CoverGenerator:
         }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1), encoding="utf-8")
         save_file(self.model.weights, folder / WEIGHTS_FILE)
+        save_arrays({"scenes": self.known}, folder / TRAINING_FILE)
 
     @classmethod
     def load(cls, folder: Path) -> CoverGenerator:
         """The generator saved in ``folder``; ``ModelFolderError`` for a missing, damaged or unfitting file."""
         from safetensors import SafetensorError
+        from safetensors.numpy import load_file as load_arrays
         from safetensors.torch import load_file
 
         config_file, weights_file = Path(folder) / CONFIG_FILE, Path(folder) / WEIGHTS_FILE
-        for file in (config_file, weights_file):
+        for file in (config_file, weights_file, Path(folder) / TRAINING_FILE):
             if not file.is_file():
                 raise ModelFolderError(f"{file} is missing: train the cover generator again")
         try:
             config = json.loads(config_file.read_text(encoding="utf-8"))
             kind, styles, card = config["format"], config["styles"], dict(config["card"])
             size, weights = ModelSize(**config["size"]), load_file(weights_file)
+            known = load_arrays(Path(folder) / TRAINING_FILE)["scenes"]
         except (SafetensorError, ValueError, TypeError, KeyError) as error:
             raise ModelFolderError(f"{weights_file} or {CONFIG_FILE} beside it is damaged: {error}") from error
         if kind != _FORMAT or styles != list(STYLES):
             raise ModelFolderError(f"{config_file}: not a cover model with the present styles; train it again")
         if {name: tuple(weight.shape) for name, weight in weights.items()} != shapes(size):
             raise ModelFolderError(f"{weights_file}: names or shapes of the weights do not fit {CONFIG_FILE}")
-        return cls(SceneTransformer(size, weights), card=card)
+        if known.ndim != 3 or not len(known) or known.shape[1:] != (SHAPES + 1, NUMBERS):
+            raise ModelFolderError(f"{Path(folder) / TRAINING_FILE}: not the training scenes of a cover model")
+        return cls(SceneTransformer(size, weights), card=card, known=known)
 
 
 @contextmanager
@@ -177,7 +219,8 @@ def one_thread() -> Iterator[None]:
 
 def _finished(tokens: np.ndarray, lead: Condition, facts: FactSet, seed: int, decoding: dict[str, Any]) -> CoverItem:
     backdrop, drawn = decode(tokens)
-    lettering = letter(facts.title, facts.artist, backdrop, drawn)
+    font = Path(decoding["font"]) if "font" in decoding else None
+    lettering = letter(facts.title, facts.artist, backdrop, drawn, font=font)
     name = " – ".join(part for part in (facts.title, facts.artist) if part) or "Cover"
     bare = pixels(backdrop, drawn, lettering, CHECKED_SIZE, text=False)
     return CoverItem(

@@ -38,6 +38,10 @@ class Line:
     width: float
 
 
+class FontError(ValueError):
+    """A font file that cannot be used; the message names it."""
+
+
 @dataclass(frozen=True)
 class Lettering:
     """Lines to draw in ``ink`` over a veil of ``veil`` colour and ``opacity`` in ``box`` (left, top, right, bottom)."""
@@ -48,6 +52,12 @@ class Lettering:
     veil: Colour = (0.0, 0.0, 0.0)
     opacity: float = 0.0
     notes: tuple[str, ...] = ()
+    font: Path | None = None
+
+    @property
+    def face(self) -> Path:
+        """The font file of the lines."""
+        return self.font or default_font()
 
 
 def default_font() -> Path:
@@ -59,10 +69,13 @@ def default_font() -> Path:
 
 @lru_cache(maxsize=4)
 def opened(font: Path) -> Any:
-    """The font file, opened once."""
-    from fontTools.ttLib import TTFont
+    """The font file, opened once. Raises ``FontError``."""
+    from fontTools.ttLib import TTFont, TTLibError
 
-    return TTFont(font)
+    try:
+        return TTFont(font)
+    except (OSError, TTLibError) as error:
+        raise FontError(f"the font {font} cannot be used: {error}; expected a .ttf or .otf file") from error
 
 
 @lru_cache(maxsize=4)
@@ -76,8 +89,11 @@ def advances(font: Path) -> dict[int, float]:
 def letter(
     title: str | None, artist: str | None, backdrop: Backdrop, shapes: list[Shape], *, font: Path | None = None
 ) -> Lettering:
-    """The lettering of a cover. A name that the font cannot draw is left out, and ``notes`` says so."""
-    font = font or default_font()
+    """The lettering of a cover. A name that the font cannot draw is left out, and ``notes`` says so.
+
+    ``font``: a TrueType or OpenType file instead of the default one. Raises ``FontError`` for a file that is none.
+    """
+    given, font = font, font or default_font()
     notes: list[str] = []
     if title is None:
         return Lettering(notes=("no title given: the cover has no lettering",))
@@ -90,7 +106,7 @@ def letter(
     top = lines[0].baseline - lines[0].size
     box = (MARGIN / 2, top - MARGIN / 4, 1 - MARGIN / 2, 1 - MARGIN / 2)
     ink, veil, opacity = _ink(box, backdrop, shapes)
-    return Lettering(tuple(lines), box, ink, veil, opacity, tuple(notes))
+    return Lettering(tuple(lines), box, ink, veil, opacity, tuple(notes), given)
 
 
 def luminance(rgb: Colour) -> float:

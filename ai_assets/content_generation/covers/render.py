@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from ai_assets.content_generation.covers.lettering import Lettering, default_font, opened
+from ai_assets.content_generation.covers.lettering import Lettering, opened
 from ai_assets.content_generation.covers.scene import RING_WIDTH, Backdrop, Shape
 
 _SUPERSAMPLING = 4
@@ -89,7 +89,7 @@ def svg(backdrop: Backdrop, shapes: list[Shape], lettering: Lettering, *, name: 
                 f'fill="{_hex(lettering.veil)}" fill-opacity="{lettering.opacity:.2f}"/>'
             )
         for line in lettering.lines:
-            label, path = quoteattr(line.text), _text_path(line.text, line.x, line.baseline, line.size)
+            label, path = quoteattr(line.text), _text_path(line.text, line.x, line.baseline, line.size, lettering.face)
             parts.append(f'<path role="text" aria-label={label} fill="{_hex(lettering.ink)}" d="{path}"/>')
     return "\n".join([*parts, "</svg>", ""])
 
@@ -117,11 +117,11 @@ def _svg_shape(shape: Shape) -> str:
     return f'<path fill-rule="evenodd" d="{path}" {turn} {paint}/>'
 
 
-def _text_path(text: str, x: float, baseline: float, size: float) -> str:
+def _text_path(text: str, x: float, baseline: float, size: float, face: Path) -> str:
     from fontTools.pens.svgPathPen import SVGPathPen
     from fontTools.pens.transformPen import TransformPen
 
-    font = opened(default_font())
+    font = opened(face)
     glyphs, names, scale = font.getGlyphSet(), font.getBestCmap(), size * 1000 / font["head"].unitsPerEm
     pen = SVGPathPen(glyphs, ntos=lambda number: f"{number:.1f}".removesuffix(".0"))
     at = x * 1000
@@ -154,7 +154,7 @@ def _skia(backdrop: Backdrop, shapes: list[Shape], lettering: Lettering, size: i
         ink = skia.Paint(Color=_skia_colour(lettering.ink, 1.0), AntiAlias=True)
         canvas.resetMatrix()
         for line in lettering.lines if text else ():
-            font = skia.Font(_typeface(default_font()), line.size * size)
+            font = skia.Font(_typeface(lettering.face), line.size * size)
             font.setLinearMetrics(True)
             font.setSubpixel(True)
             font.setBaselineSnap(False)
@@ -194,7 +194,7 @@ def _pillow(backdrop: Backdrop, shapes: list[Shape], lettering: Lettering, size:
         ImageDraw.Draw(mask).rectangle(box, fill=round(lettering.opacity * 255))
         picture.paste(_bytes(lettering.veil), (0, 0, large, large), mask)
         for line in lettering.lines if text else ():
-            face = ImageFont.truetype(str(default_font()), line.size * large, layout_engine=ImageFont.Layout.BASIC)
+            face = ImageFont.truetype(str(lettering.face), line.size * large, layout_engine=ImageFont.Layout.BASIC)
             place = (line.x * large, line.baseline * large)
             ImageDraw.Draw(picture).text(place, line.text, fill=_bytes(lettering.ink), font=face, anchor="ls")
     return np.asarray(picture.resize((size, size), Image.Resampling.BOX))

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from ai_assets.content_generation.music.arrangement import DRUM_CHANNEL, KICK, SNARE, Arrangement, Part
 from ai_assets.content_generation.music.scores import TICKS_PER_QUARTER
+from ai_assets.content_generation.provenance import DIGITAL_SOURCE_TYPE
 
 LOUDNESS_LUFS = -14.0
 CEILING_DBTP = -1.5
 _TAIL_SECONDS = 1.2
+_RATE_FACTOR, _HALF_TAPS = 4, 10  # of the interpolation that finds true peaks
 _LEVELS = {"melody": 0.5, "chords": 0.16, "bass": 0.42, "drums": 0.3}
 _PANS = {"melody": 0.08, "chords": -0.25, "bass": 0.0, "drums": 0.15}
 # General MIDI family (program // 8): strength of the harmonics, decay a second (0 = held), attack in seconds.
@@ -49,7 +51,21 @@ def render(arrangement: Arrangement, sample_rate: int = 44_100) -> NDArray[np.fl
             voice[start : start + room] += sound[:room]
         angle = (_PANS[part.name] + 1) * np.pi / 4
         mix += _LEVELS[part.name] * voice[:, None] * np.array([np.cos(angle), np.sin(angle)])
-    return _levelled(mix, sample_rate)
+    return levelled(mix, sample_rate)
+
+
+def flac(samples: NDArray[np.float32], sample_rate: int) -> bytes:
+    """Samples [frames] or [frames, channels] as 16-bit FLAC, marked as made by a model (a Vorbis comment)."""
+    import io
+
+    import soundfile
+
+    buffer = io.BytesIO()
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with soundfile.SoundFile(buffer, "w", sample_rate, channels, "PCM_16", format="FLAC") as file:
+        file.comment = f"digitalSourceType={DIGITAL_SOURCE_TYPE}"
+        file.write(samples)
+    return buffer.getvalue()
 
 
 def loudness(samples: NDArray[np.float64], sample_rate: int) -> float:
@@ -76,12 +92,32 @@ def loudness(samples: NDArray[np.float64], sample_rate: int) -> float:
 
 def true_peak(samples: NDArray[np.float64]) -> float:
     """True peak in dBTP of [frames, channels]: the largest sample at four times the rate (BS.1770-4, annex 2)."""
-    from scipy.signal import resample_poly
-
-    return float(20 * np.log10(np.abs(resample_poly(samples, 4, 1, axis=0)).max() + 1e-12))
+    return float(20 * np.log10(_largest(samples).max(initial=0.0) + 1e-12))
 
 
-def _levelled(mix: NDArray[np.float64], sample_rate: int) -> NDArray[np.float32]:
+def _largest(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest magnitude [frames] of every frame's four interpolated samples, over all channels.
+
+    The same as `scipy.signal.resample_poly` by four, one phase after the other: three times as fast.
+    """
+    largest = np.zeros(len(samples))
+    for channel in np.ascontiguousarray(samples.reshape(len(samples), -1).T):
+        for phase in range(_RATE_FACTOR):
+            found = np.convolve(channel, _interpolator()[phase::_RATE_FACTOR])
+            np.maximum(largest, np.abs(found[_HALF_TAPS : _HALF_TAPS + len(channel)]), out=largest)
+    return largest
+
+
+@lru_cache(maxsize=1)
+def _interpolator() -> NDArray[np.float64]:
+    from scipy.signal import firwin
+
+    taps = 2 * _HALF_TAPS * _RATE_FACTOR + 1
+    low_pass: NDArray[np.float64] = _RATE_FACTOR * firwin(taps, 1 / _RATE_FACTOR, window=("kaiser", 5.0))
+    return low_pass
+
+
+def levelled(mix: NDArray[np.float64], sample_rate: int) -> NDArray[np.float32]:
     """The mix at its loudness; peaks above the ceiling are turned down for a few milliseconds."""
     ceiling = 10 ** (CEILING_DBTP / 20)
     for _ in range(4):
@@ -89,21 +125,21 @@ def _levelled(mix: NDArray[np.float64], sample_rate: int) -> NDArray[np.float32]
         if not np.isfinite(level):
             break
         mix = mix * 10 ** ((LOUDNESS_LUFS - level) / 20)
-        peak = 10 ** (true_peak(mix) / 20)
-        if peak <= ceiling:
+        largest = _largest(mix)
+        if largest.max(initial=0.0) <= ceiling:
             break
-        mix = _limited(mix, ceiling, sample_rate)
+        mix = _limited(mix, largest, ceiling, sample_rate)
     peak = 10 ** (true_peak(mix) / 20)
     return (mix * min(1.0, ceiling / peak)).astype(np.float32)
 
 
-def _limited(mix: NDArray[np.float64], ceiling: float, sample_rate: int) -> NDArray[np.float64]:
+def _limited(
+    mix: NDArray[np.float64], largest: NDArray[np.float64], ceiling: float, sample_rate: int
+) -> NDArray[np.float64]:
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
-    from scipy.signal import resample_poly
 
-    over = np.abs(resample_poly(mix, 4, 1, axis=0)).max(axis=1)[: 4 * len(mix)].reshape(-1, 4).max(axis=1)
     reach = 2 * round(0.004 * sample_rate) + 1
-    gain = uniform_filter1d(minimum_filter1d(np.minimum(1.0, ceiling / (over + 1e-9)), reach), reach)
+    gain = uniform_filter1d(minimum_filter1d(np.minimum(1.0, ceiling / (largest + 1e-9)), reach), reach)
     limited: NDArray[np.float64] = mix * gain[:, None]
     return limited
 

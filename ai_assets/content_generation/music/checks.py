@@ -5,7 +5,7 @@ Here belong measures of a finished score. Choosing among candidates is in ``deco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ai_assets.content_generation.music.scores import Score
 from ai_assets.content_generation.music.tokens import HIGHEST, LOWEST, expand
 
 COPIED_RUN_LIMIT = 16
+PEAK_LIMIT = -1.0
 RANKING_PROFILE, REPORT_PROFILE = "krumhansl", "temperley"
 
 
@@ -50,6 +51,21 @@ def check(score: Score, tokens: Sequence[str], corpus: Corpus, *, bars: int) -> 
     }
     failed = [name for name, good in verdicts.items() if not good]
     return {"passed": not failed, "failed": failed, **found}
+
+
+def sound_checks(checks: Mapping[str, Any], samples: np.ndarray, sample_rate: int) -> dict[str, Any]:
+    """The checks of a tune with those of its sound [frames, channels]: -14 ±1 LUFS, true peak below -1 dBTP."""
+    from ai_assets.content_generation.music.audio import LOUDNESS_LUFS, loudness, true_peak
+
+    sound = samples.astype(np.float64)
+    level, peak = loudness(sound, sample_rate), true_peak(sound)
+    failed = [*checks["failed"]]
+    if not abs(level - LOUDNESS_LUFS) <= 1.0:
+        failed.append("loudness")
+    if not peak < PEAK_LIMIT:
+        failed.append("true_peak")
+    measured = {"loudness_lufs": round(level, 2) if np.isfinite(level) else None, "true_peak_dbtp": round(peak, 2)}
+    return {**checks, "passed": not failed, "failed": failed, **measured}
 
 
 def heard_key(score: Score, profile: str) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from ai_assets.content_generation.text.training import one_thread
 
 CANDIDATES = 4
 ROUNDS = 3
+SAMPLE_RATE = 44_100
 BARS = (4, 32)
 TEMPERATURE = 0.95
 # A token less likely than this share of the likeliest one is not drawn.
@@ -67,12 +69,19 @@ class MusicItem:
     notes: tuple[str, ...] = ()
     decoder: str = "transformer"
     decoding: dict[str, Any] = field(default_factory=dict)
+    data: bytes = b""
 
-    def audio(self, sample_rate: int = 44_100) -> np.ndarray:
+    def audio(self, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         """The tune as sound: float32 [frames, 2] at -14 LUFS with a true peak below -1 dBTP."""
         from ai_assets.content_generation.music.audio import render
 
-        return render(self.arrangement, sample_rate)
+        return self._sound if sample_rate == SAMPLE_RATE else render(self.arrangement, sample_rate)
+
+    @cached_property
+    def _sound(self) -> np.ndarray:
+        from ai_assets.content_generation.music.audio import render
+
+        return render(self.arrangement, SAMPLE_RATE)
 
     def picture(self, width: int = 1200, height: int = 480) -> bytes:
         """The piano roll as PNG, marked as made by a model."""
@@ -220,6 +229,11 @@ class MusicGenerator:
         weights = {name: torch.from_numpy(weight) for name, weight in arrays.items()}
         return cls(ScoreModel(size, weights), corpus, card=config["card"])
 
+    def nearest(self, item: MusicItem) -> dict[str, Any] | None:
+        """The training score with which the melody shares its longest run, and that run in notes."""
+        name, run = item.checks["nearest_training_item"], item.checks["longest_copied_run"]
+        return None if name is None else {"id": name, "longest_copied_run": run}
+
     def _row(self, wishes: Plan, seed: int, candidate: int, bars: int) -> _Row:
         automaton = Automaton(self.words, bars, wishes.wanted)
         return _Row(automaton, np.random.default_rng([seed, candidate]), [self.words.numbers[START]])
@@ -235,7 +249,8 @@ class MusicGenerator:
         return MusicItem(
             seed, facts, tuple(tokens), score, played, midi_bytes(played), verdict,
             notes=facts.notes + self._notes(), decoder=self.decoder,
-            decoding={"temperature": TEMPERATURE, "least_chance": LEAST_CHANCE, "bars": bars, "decoder": self.decoder},
+            decoding={"temperature": TEMPERATURE, "least_chance": LEAST_CHANCE, "bars": bars, "decoder": self.decoder,
+                      "candidates": CANDIDATES},
         )  # fmt: skip
 
     def _notes(self) -> tuple[str, ...]:

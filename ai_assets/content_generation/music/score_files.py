@@ -31,7 +31,16 @@ def read_json(file: Path) -> Score:
         named = [(float(start), parse_chord(name)) for start, name in data.get("chords", ())]
         meter = (int(data["meter"][0]), int(data["meter"][1]))
         key = parse_key(data["key"]) if data.get("key") else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ScoreError(f"not a score in the JSON form: {error!r}") from error
     return make_score(file.name, notes, [(at, symbol) for at, symbol in named if symbol], meter=meter, key=key)
 

@@ -7,7 +7,7 @@ used is one rejected record with its reason, never a failed folder.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ LEAST_NOTES = 8
 ANY_STYLE = "any"
 _DRUM_CHANNEL = 9
 _LONGEST_BAR = 96
+_LONGEST_QUARTERS = 20_000
 _SUFFIXES = (".mid", ".midi", ".musicxml", ".xml", ".mxl", ".json")
 
 
@@ -94,6 +95,31 @@ class Score:
         """The score in C major or A minor, moved by the smallest interval."""
         move = ((9 if self.mode == "minor" else 0) - self.tonic) % 12
         return self.transposed(move - 12 if move > 6 else move)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The score as a JSON object, times in grid ticks; ``from_mapping`` gives an equal score back."""
+        return {
+            "name": self.name,
+            "notes": [[note.start, note.length, note.pitch] for note in self.notes],
+            "chords": [[chord.start, chord.symbol.root, chord.symbol.quality] for chord in self.chords],
+            "meter": list(self.meter),
+            "tonic": self.tonic,
+            "mode": self.mode,
+            "style": self.style,
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Score:
+        """The score of ``to_mapping``."""
+        return cls(
+            values["name"],
+            tuple(ScoreNote(*note) for note in values["notes"]),
+            tuple(ScoreChord(start, ChordSymbol(root, quality)) for start, root, quality in values["chords"]),
+            (values["meter"][0], values["meter"][1]),
+            values["tonic"],
+            values["mode"],
+            values["style"],
+        )
 
     def pitch_class_weights(self) -> np.ndarray:
         """Total length of each pitch class [12] in the melody."""
@@ -172,6 +198,8 @@ def make_score(
     bar = meter[0] * 4 * TICKS_PER_QUARTER / meter[1]
     if bar != int(bar) or not TICKS_PER_QUARTER <= bar <= _LONGEST_BAR:
         raise ScoreError(f"the meter {meter[0]}/{meter[1]} is not one that is used (bars of 1 to 8 quarters)")
+    if not all(abs(time) <= _LONGEST_QUARTERS for start, end, _ in notes for time in (start, end)):
+        raise ScoreError(f"times lie outside of {_LONGEST_QUARTERS:,} quarter notes")
     highest: dict[int, tuple[int, int]] = {}
     opening = (
         int(min((start for start, _, _ in notes), default=0.0) * TICKS_PER_QUARTER // bar * bar) / TICKS_PER_QUARTER
@@ -189,7 +217,8 @@ def make_score(
     if len(melody) < LEAST_NOTES:
         raise ScoreError(f"the melody has {len(melody)} notes, at least {LEAST_NOTES} are needed")
     symbols: list[ScoreChord] = []
-    placed = {max(0, round((at - opening) * TICKS_PER_QUARTER)): symbol for at, symbol in sorted(chords, key=_first)}
+    usable = sorted(((at, symbol) for at, symbol in chords if abs(at) <= _LONGEST_QUARTERS), key=_first)
+    placed = {max(0, round((at - opening) * TICKS_PER_QUARTER)): symbol for at, symbol in usable}
     for tick, symbol in sorted(placed.items()):
         if not symbols or symbols[-1].symbol != symbol:
             symbols.append(ScoreChord(tick, symbol))
@@ -241,7 +270,7 @@ def read_midi(file: Path) -> Score:
         # Latin-1 reads any byte: a title in an old code page must not cost the whole file.
         midi = mido.MidiFile(file, charset="latin1")
     except (OSError, EOFError, ValueError, KeyError, IndexError, mido.KeySignatureError) as error:
-        raise ScoreError(f"not a readable MIDI file: {error or type(error).__name__}") from error
+        raise ScoreError(f"not a readable MIDI file: {error if str(error) else 'it ends too early'}") from error
     if midi.type == 2 or midi.ticks_per_beat <= 0:
         raise ScoreError("MIDI of type 2 or with SMPTE times is not read")
     meters: set[tuple[int, int]] = set()

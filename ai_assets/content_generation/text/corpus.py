@@ -21,11 +21,12 @@ _GIVEN = 0.8
 
 @dataclass(frozen=True)
 class Example:
-    """One text to learn from: facts, language, and its tokens in the grammar."""
+    """One text to learn from: facts, language, its tokens in the grammar, and the item when an editor approved it."""
 
     facts: FactSet
     lang: str
     tokens: tuple[str, ...]
+    item: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Edited:
     facts: FactSet
     lang: str
     text: str
+    item: str = "edited"
 
 
 def random_facts(count: int, *, seed: int, playlists: float = _PLAYLIST_SHARE) -> list[FactSet]:
@@ -64,7 +66,7 @@ def edited_examples(edited: Sequence[Edited]) -> tuple[list[Example], list[tuple
         if tokens is None:
             refused.append((index, "the text is not one the sentence patterns can write about these facts"))
         else:
-            examples.append(Example(entry.facts, entry.lang, tuple(tokens)))
+            examples.append(Example(entry.facts, entry.lang, tuple(tokens), entry.item))
     return examples, refused
 
 

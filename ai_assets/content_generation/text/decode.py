@@ -22,6 +22,7 @@ from ai_assets.content_generation.text.checker import check
 from ai_assets.content_generation.text.grammar import END, Rendered, State, grammar_for, left_out
 from ai_assets.content_generation.text.lexicon import lexicon
 from ai_assets.content_generation.text.model import Llama, ModelSize, new_cache, shapes
+from ai_assets.content_generation.text.nearest import TRAINING_FILE, KnownTexts
 from ai_assets.content_generation.text.tokens import HEADER_LENGTH, Vocabulary, grammar_digest, header, vocabulary
 
 _BATCH = 128
@@ -77,6 +78,9 @@ class GrammarGenerator:
         """One text for each fact set; ``lang`` is one language or one for each."""
         return _best_candidates(_jobs(fact_sets, seeds, lang), self._write, "grammar", {})
 
+    def nearest(self, item: TextItem) -> None:
+        """There are no training texts."""
+
     def _write(self, jobs: list[_Row]) -> None:
         for job in jobs:
             job.tokens = job.grammar.sample(job.facts, job.rng)
@@ -100,8 +104,8 @@ class TextGenerator:
     name = "text_generator"
     license = "Apache-2.0"
 
-    def __init__(self, model: Llama, words: Vocabulary, *, card: dict[str, Any]) -> None:
-        self.model, self.words, self.card = model, words, dict(card)
+    def __init__(self, model: Llama, words: Vocabulary, *, card: dict[str, Any], known: KnownTexts) -> None:
+        self.model, self.words, self.card, self.known = model, words, dict(card), known
         self._exact: Llama | None = None
         self._allowed: dict[State, tuple[np.ndarray, list[str]]] = {}
 
@@ -129,6 +133,10 @@ class TextGenerator:
         jobs = _jobs(fact_sets, seeds, lang)
         return _best_candidates(jobs, lambda rows: self._write(rows, temperature), "model", decoding)
 
+    def nearest(self, item: TextItem) -> dict[str, Any] | None:
+        """The training text whose wording is nearest, with its similarity from 0 to 1."""
+        return self.known.nearest(self.words.encode(item.tokens), item.lang)
+
     def score(self, facts: FactSet, lang: str, tokens: Sequence[str]) -> float:
         """Mean negative log-likelihood (nats per token) of a text within the grammar: how unusual it is.
 
@@ -151,7 +159,7 @@ class TextGenerator:
         return total / len(tokens)
 
     def save(self, folder: Path) -> None:
-        """Write ``config.json`` and ``model.safetensors``."""
+        """Write ``config.json``, ``model.safetensors`` and ``training.safetensors``."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,6 +173,7 @@ class TextGenerator:
         }
         (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
         save_file(self.model.weights, folder / WEIGHTS_FILE)
+        self.known.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> TextGenerator:
@@ -178,10 +187,11 @@ class TextGenerator:
         config = _read_config(folder, _FORMAT)
         _check_grammar(config, folder)
         weights_file = folder / WEIGHTS_FILE
-        if not weights_file.is_file():
-            raise ModelFolderError(f"{weights_file} is missing: train the text generator again")
+        for file in (weights_file, folder / TRAINING_FILE):
+            if not file.is_file():
+                raise ModelFolderError(f"{file} is missing: train the text generator again")
         try:
-            weights = load_file(weights_file)
+            weights, known = load_file(weights_file), KnownTexts.load(folder)
             size, words = ModelSize(**config["size"]), Vocabulary(config["tokens"])
         except (SafetensorError, TypeError, KeyError) as error:
             raise ModelFolderError(f"{weights_file} or {CONFIG_FILE} beside it is damaged: {error}") from error
@@ -189,7 +199,7 @@ class TextGenerator:
             raise ModelFolderError(f"{folder / CONFIG_FILE}: the vocabulary is not that of the present patterns")
         if {name: tuple(weight.shape) for name, weight in weights.items()} != shapes(size, len(words)):
             raise ModelFolderError(f"{weights_file}: names or shapes of the weights do not fit {CONFIG_FILE}")
-        return cls(Llama(size, weights), words, card=config["card"])
+        return cls(Llama(size, weights), words, card=config["card"], known=known)
 
     def _write(self, jobs: list[_Row], temperature: float) -> None:
         from ai_assets.content_generation.text.training import one_thread

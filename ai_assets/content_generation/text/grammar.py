@@ -21,6 +21,7 @@ from ai_assets.content_generation.text.patterns import Pattern, is_slot, pattern
 
 MAX_SENTENCES = 4
 END = "<end>"
+_END_MARKS = (".", "…", "!", "?")
 Span = tuple[int, int]
 
 
@@ -128,7 +129,8 @@ class Grammar:
                     return tokens
                 continue
             for token, following in self.after(state).items():
-                piece = self._gap(tokens[-1] if tokens else "", token) + shown.get(token, token)
+                before = tokens[-1] if tokens else ""
+                piece = self._gap(before, token) + _stopped(shown.get(before, ""), shown.get(token, token))
                 if rest.startswith(piece):
                     trail.append((following, rest[len(piece) :], [*tokens, token]))
         return None
@@ -142,6 +144,7 @@ class Grammar:
         for before, token in zip(["", *tokens], tokens, strict=False):
             gap = self._gap(before, token)
             shown = self._shown(token, facts) if is_slot(token) else token
+            shown = _stopped(self._shown(before, facts) if is_slot(before) else "", shown)
             if is_slot(token):
                 spans[slot_fact(token)] = (length + len(gap), length + len(gap) + len(shown))
                 sentences[slot_fact(token)] = sentence
@@ -264,6 +267,11 @@ def left_out(facts: FactSet) -> tuple[str, ...]:
         return ()
     given = [name for name in ("artist", "key") if getattr(facts, name) is not None]
     return tuple(f"{name} left out: a playlist's text does not name it" for name in given)
+
+
+def _stopped(fact: str, shown: str) -> str:
+    """What follows a fact: its own full stop ("B.I.G.") or other end mark closes the sentence too."""
+    return "" if shown == "." and fact.endswith(_END_MARKS) else shown
 
 
 def _given(slot: str, facts: FactSet) -> bool:

@@ -23,7 +23,7 @@ from ai_assets.content_generation.safe_loading import CheckpointError, go_offlin
 from ai_assets.content_generation.text.checker import Report, check
 from ai_assets.content_generation.text.decode import GrammarGenerator, TextItem, languages
 from ai_assets.content_generation.text.grammar import given_facts, left_out
-from ai_assets.content_generation.text.lexicon import lexicon
+from ai_assets.content_generation.text.lexicon import LANGUAGES, lexicon
 
 ARCHITECTURES = frozenset(
     {
@@ -103,6 +103,9 @@ class PretrainedGenerator:
         """One item for each fact set; ``decoder`` is ``grammar`` when all candidates were refused."""
         langs = languages(lang, len(fact_sets))
         return [self._one(facts, seed, own) for facts, seed, own in zip(fact_sets, seeds, langs, strict=True)]
+
+    def nearest(self, item: TextItem) -> None:
+        """What a pretrained model was trained on is not known here."""
 
     def _one(self, facts: FactSet, seed: int, lang: str) -> TextItem:
         given_facts(facts)
@@ -207,7 +210,7 @@ def _identifier() -> Any:
     except ImportError:
         return None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    identifier.set_languages(["de", "en", "fr"])
+    identifier.set_languages(sorted(LANGUAGES))
     return identifier
 
 

@@ -18,6 +18,7 @@ from ai_assets.content_generation.text.corpus import Example, grammar_examples, 
 from ai_assets.content_generation.text.decode import TextGenerator
 from ai_assets.content_generation.text.grammar import State, grammar_for
 from ai_assets.content_generation.text.model import Llama, ModelSize, untrained
+from ai_assets.content_generation.text.nearest import KnownTexts
 from ai_assets.content_generation.text.tokens import HEADER_LENGTH, Vocabulary, header, vocabulary
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ PRESETS: dict[str, Preset] = {
     "full": Preset("full", 350, 6000, ModelSize()),
     "demo": Preset("demo", 160, 4000, ModelSize()),
     # Enough to follow the format; what it chooses is close to chance within the grammar. The card says so.
-    "tiny": Preset("tiny", 50, 1000, ModelSize(width=64, layers=2, inner=176)),
+    "tiny": Preset("tiny", 30, 600, ModelSize(width=64, layers=2, inner=176)),
 }
 
 
@@ -52,18 +53,34 @@ def fit_preset(
 
     Raises ``ValueError`` for an unknown preset.
     """
-    if name not in PRESETS:
-        raise ValueError(f"text preset is {name!r}, expected one of {', '.join(PRESETS)}")
-    preset = PRESETS[name]
-    examples = grammar_examples(random_facts(preset.texts, seed=seed), seed=seed)
+    return fit_texts(training_texts(name, approved=approved, seed=seed), name, seed=seed, progress=progress)
+
+
+def fit_texts(
+    examples: Sequence[Example], name: str, *, seed: int = 0, progress: Progress | None = None
+) -> TextGenerator:
+    """Train with a preset on the texts of ``training_texts``."""
+    preset = _preset(name)
+    generator = fit(examples, steps=preset.steps, seed=seed, progress=progress, size=preset.size)
+    generator.card["preset"] = preset.name
+    generator.card["approved_texts"] = len({example.item for example in examples if example.item})
+    return generator
+
+
+def training_texts(name: str, *, approved: Sequence[Example] = (), seed: int = 0) -> list[Example]:
+    """The training set of a preset: texts of the grammar, of which a share gives way to those that editors approved."""
+    examples = grammar_examples(random_facts(_preset(name).texts, seed=seed), seed=seed)
     if approved:
         rng = np.random.default_rng(seed)
         for number in np.flatnonzero(rng.random(len(examples)) < approved_share(len(approved))):
             examples[number] = approved[int(rng.integers(len(approved)))]
-    generator = fit(examples, steps=preset.steps, seed=seed, progress=progress, size=preset.size)
-    generator.card["preset"] = preset.name
-    generator.card["approved_texts"] = len(approved)
-    return generator
+    return examples
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise ValueError(f"text preset is {name!r}, expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def fit(
@@ -107,7 +124,8 @@ def fit(
         "last_loss": round(loss, 4),
     }
     trained = Llama(size, {name: weight.detach() for name, weight in model.weights.items()})
-    return TextGenerator(trained, words, card=card)
+    learned = KnownTexts.of([(entry.lang, words.encode(entry.tokens)) for entry in data])
+    return TextGenerator(trained, words, card=card, known=learned)
 
 
 def approved_share(approved: int) -> float:
