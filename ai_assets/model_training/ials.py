@@ -93,6 +93,20 @@ def fit_ials(interactions: Interactions, *, seed: int = 0, config: IalsConfig | 
     return Ials(items, config)
 
 
+def half_step(model: Ials, interactions: Interactions) -> Ials:
+    """Item factors with later events folded in: users from their whole histories, then one step of the items.
+
+    Args:
+        interactions: all rows, old and new, over the model's items (`item_ids` in the model's order). An item without
+            a row keeps its factors.
+    """
+    matrix = interactions.matrix()
+    users = _solve(matrix, model.items, model.config)
+    items = _solve(matrix.T.tocsr(), users, model.config)
+    played = np.asarray(matrix.sum(0)).ravel() > 0
+    return Ials(np.where(played[:, None], items, model.items), model.config)
+
+
 def _gram(fixed: Factors, config: IalsConfig) -> NDArray[np.float64]:
     gram: NDArray[np.float64] = config.alpha0 * (fixed.T.astype(np.float64) @ fixed.astype(np.float64))
     return gram

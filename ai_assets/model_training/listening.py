@@ -8,15 +8,20 @@ listener plays for the first time afterwards. What is registered is fitted on ev
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ai_assets.model_training import metrics
+from ai_assets.model_training.distributed import Launch, fit_two_tower_distributed
 from ai_assets.model_training.fusion import reciprocal_rank_fusion
+from ai_assets.model_training.groups import activity, judged_by_group, popularity
+from ai_assets.model_training.guards import list_guards, paired_speed
 from ai_assets.model_training.ials import Ials, IalsConfig, fit_ials
 from ai_assets.model_training.interactions import Codes, Interactions
 from ai_assets.model_training.popularity import fit_popularity
@@ -26,8 +31,10 @@ from ai_assets.model_training.two_tower import TowerConfig, TwoTower, fit_two_to
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_matrix
 
 K = 10
+SPEED_LISTENERS = 200
 LEAST_LISTENERS, LEAST_ROWS = 5, 50
 TEST_SHARE = 0.2
 
@@ -71,10 +78,41 @@ def configs(data: Interactions) -> tuple[TowerConfig, IalsConfig]:
     return TowerConfig(dim=dim, epochs=epochs, batch=batch), IalsConfig(dim=dim)
 
 
-def fit(data: Interactions, *, seed: int = 0) -> tuple[Collaborative, list[float]]:
-    """Fit both models; returns the training losses of the tower beside them."""
-    tower_config, ials_config = configs(data)
-    tower = fit_two_tower(data, seed=seed, config=tower_config)
+def with_settings(
+    standard: tuple[TowerConfig, IalsConfig], chosen: Mapping[str, Any]
+) -> tuple[TowerConfig, IalsConfig]:
+    """The standard configurations with the values of a study: `tower.NAME` and `ials.NAME`.
+
+    Raises ValueError for a name that neither has.
+    """
+    parts: dict[str, dict[str, Any]] = {"tower": {}, "ials": {}}
+    for name, value in chosen.items():
+        part, _, field = name.partition(".")
+        if part not in parts or field not in vars(standard[part == "ials"]):
+            raise ValueError(f"no setting is called {name!r}")
+        parts[part][field] = value
+    return replace(standard[0], **parts["tower"]), replace(standard[1], **parts["ials"])
+
+
+def fit(
+    data: Interactions,
+    *,
+    seed: int = 0,
+    settings: tuple[TowerConfig, IalsConfig] | None = None,
+    place: Path | None = None,
+    launch: Launch | None = None,
+) -> tuple[Collaborative, list[float]]:
+    """Fit both models; returns the training losses of the tower beside them.
+
+    Args:
+        place: folder in which an interrupted training of the tower is resumed.
+        launch: train the tower on several processes (needs `place`).
+    """
+    tower_config, ials_config = settings or configs(data)
+    if launch is not None and place is not None and launch.processes * launch.nodes > 1:
+        tower = fit_two_tower_distributed(data, place, launch, seed=seed, config=tower_config)
+    else:
+        tower = fit_two_tower(data, seed=seed, config=tower_config, checkpoints=place)
     return Collaborative(data.item_ids, tower, fit_ials(data, seed=seed, config=ials_config)), list(tower.losses)
 
 
@@ -85,8 +123,21 @@ def first_plays(before: Interactions, after: Interactions) -> Interactions:
     return after.take(new)
 
 
-def train_collaborative(interactions: pd.DataFrame, folder: Path) -> Trained | str:
-    """Fit, judge and save; or a sentence that says why there is too little to learn from."""
+def train_collaborative(
+    interactions: pd.DataFrame,
+    folder: Path,
+    *,
+    place: Path | None = None,
+    launch: Launch | None = None,
+    tuned: Mapping[str, Any] | None = None,
+) -> Trained | str:
+    """Fit, judge and save; or a sentence that says why there is too little to learn from.
+
+    Args:
+        place: folder for checkpoints; a training that was killed goes on from there, a finished one leaves nothing.
+        launch: processes and machines of the training; None trains in this process.
+        tuned: the best configuration of a study (`tuning`), None for the defaults.
+    """
     data = listening_data(interactions)
     if data.user_count < LEAST_LISTENERS or len(data) < LEAST_ROWS:
         return (
@@ -95,85 +146,115 @@ def train_collaborative(interactions: pd.DataFrame, folder: Path) -> Trained | s
         )
     before, after = time_split(data, TEST_SHARE)
     test = first_plays(before, after)
-    judged, _ = fit(before)
-    final, losses = fit(data)
+    settings = None if tuned is None else with_settings(configs(data), tuned)
+    judged, _ = fit(before, settings=settings, launch=launch, place=place and place / "judged")
+    final, losses = fit(data, settings=settings, launch=launch, place=place and place / "final")
+    if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
     final.save(folder)
     judged.save(folder / "judged")
     (folder / "config.json").write_text(
         json.dumps({"ials": asdict(final.ials.config), "until": float(before.times.max())}, sort_keys=True)
     )
+    return _judged(data, before, test, judged, final, losses)
+
+
+def _judged(
+    data: Interactions, before: Interactions, test: Interactions, judged: Collaborative, final: Collaborative,
+    losses: list[float],
+) -> Trained:  # fmt: skip
+    """What the twin that knows `before` is worth on `test`, beside its parts and beside a champion."""
     histories, seen, relevant = before.histories(), before.matrix(), test.matrix()
 
-    def per_listener(scores: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
-        return metrics.evaluate(metrics.top_k(scores, K, seen=seen), relevant)
+    def lists(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        return metrics.top_k(scores, K, seen=seen)
 
-    fused = per_listener(judged.scores(histories))
+    def ndcg(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        return metrics.evaluate(lists(scores), relevant)["ndcg"]
+
+    ranked = lists(judged.scores(histories))
+    fused = metrics.evaluate(ranked, relevant)
     parts = {
-        "popularity": per_listener(fit_popularity(before).scores(histories))["ndcg"],
-        "two_tower": per_listener(judged.tower.scores(histories))["ndcg"],
-        "ials": per_listener(judged.ials.scores(histories))["ndcg"],
+        "popularity": ndcg(fit_popularity(before).scores(histories)),
+        "two_tower": ndcg(judged.tower.scores(histories)),
+        "ials": ndcg(judged.ials.scores(histories)),
     }
+    plays = np.asarray(seen.sum(0)).ravel().astype(float)
 
     def champion(other: Path) -> NDArray[np.float64] | None:
-        return champion_scores(other, before, per_listener)
+        scores = champion_scores(other, before)
+        return None if scores is None else ndcg(scores)
+
+    def guards(other: Path) -> dict[str, tuple[float, float]]:
+        scores = champion_scores(other, before)
+        return {} if scores is None else _guards(judged, other, (ranked, lists(scores)), before, relevant)
 
     return Trained(
         main_metric="ndcg_at_10",
         scores=fused["ndcg"],
         champion_scores=champion,
-        metrics={f"{name}_at_10": _mean(values) for name, values in fused.items()},
+        guards=guards,
+        metrics={
+            **{f"{name}_at_10": _mean(values) for name, values in fused.items()},
+            **list_guards(ranked, relevant, plays),
+        },
         baselines={f"ndcg_at_10_{name}": _mean(values) for name, values in parts.items()},
+        groups=judged_by_group(
+            ranked, relevant, users=activity(np.diff(seen.indptr).astype(np.int64)), items=popularity(plays)
+        ),
         params={
             "listeners": data.user_count,
             "tracks": data.item_count,
             "rows": len(data),
             **asdict(final.tower.config),
         },
-        plots={"learning_curve.png": learning_curve(losses)},
         curve={"loss": losses},
-        card=_card(data, test, _mean(fused["ndcg"]), _mean(parts["popularity"])),
+        card=_card(data, test),
         signature=(np.zeros((1, data.item_count), np.float32), np.zeros((1, data.item_count), np.float32)),
+        input_example=np.asarray(seen[:1].todense(), np.float32),
     )
 
 
-def champion_scores(folder: Path, before: Interactions, per_listener) -> NDArray[np.float64] | None:  # type: ignore[no-untyped-def]
-    """The champion's judged twin on today's held-out days; None when it has seen some of them."""
+def _guards(
+    judged: Collaborative,
+    other: Path,
+    lists: tuple[NDArray[np.int64], NDArray[np.int64]],
+    before: Interactions,
+    relevant: csr_matrix,
+) -> dict[str, tuple[float, float]]:
+    """Coverage, novelty, cold items and speed of this model and of the champion's judged twin."""
+    plays = np.asarray(before.matrix().sum(0)).ravel().astype(float)
+    ours, theirs = (list_guards(ranked, relevant, plays) for ranked in lists)
+    standing, some = Collaborative.load(other / "judged"), before.histories()[:SPEED_LISTENERS]
+    known = [part[part < len(standing.tracks)] for part in some]
+    speed = paired_speed(
+        lambda: judged.scores(some), lambda: standing.scores(known),
+        work=(len(some) * len(judged.tracks), len(some) * len(standing.tracks)),
+    )  # fmt: skip
+    return {name: (ours[name], theirs[name]) for name in ours} | {"pairs_per_second": speed}
+
+
+def champion_scores(folder: Path, before: Interactions) -> NDArray[np.float32] | None:
+    """Scores of the champion's judged twin for today's histories; None when it has seen days that judge today."""
     if json.loads((folder / "config.json").read_text())["until"] > before.times.max():
         return None
     standing = Collaborative.load(folder / "judged")
     place = {track: code for code, track in enumerate(standing.tracks)}
     known = np.array([place.get(str(track), -1) for track in before.item_ids])
     histories = [known[part][known[part] >= 0] for part in before.histories()]
-    scores = np.full((before.user_count, before.item_count), -np.inf, np.float32)
+    scores = np.full((before.user_count, before.item_count), -1e9, np.float32)
     scores[:, known >= 0] = standing.scores(histories)[:, known[known >= 0]]
-    return np.asarray(per_listener(np.where(np.isfinite(scores), scores, -1e9))["ndcg"])
-
-
-def learning_curve(losses: list[float]) -> bytes:
-    """Loss per epoch as a PNG."""
-    import io
-
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 2.4), layout="constrained")
-    axis = figure.subplots()
-    axis.plot(range(1, len(losses) + 1), losses, color="#2a6f97")
-    axis.set_xlabel("epoch")
-    axis.set_ylabel("loss, nats per item")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    return buffer.getvalue()
+    return scores
 
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
 
 
-def _card(data: Interactions, test: Interactions, ndcg: float, popular: float) -> str:
+def _card(data: Interactions, test: Interactions) -> str:
     return (
         "# collaborative_model\n\nTwo-tower model and iALS, fused by reciprocal rank.\n\n"
         f"- data: {len(data):,} listener-track-days of {data.user_count:,} listeners and {data.item_count:,} tracks\n"
         f"- judged on the last {TEST_SHARE:.0%} of rows (one date for all): {len(test):,} first plays, full ranking\n"
-        f"- NDCG@10 {ndcg:.4f}; popularity {popular:.4f}\n"
         "- limits: tracks without plays are unknown to it; those come from the sound (content index)\n"
     )

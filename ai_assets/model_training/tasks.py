@@ -24,6 +24,10 @@ def train_model_task(
 ) -> dict[str, Any]:
     """Train one model on the platform's tables, register it, and promote it when it is better.
 
+    Trainiert ein Modell auf den Tabellen der Plattform, registriert es und befördert es, wenn es besser ist.
+
+    Entraîne un modèle sur les tables de la plateforme, l’enregistre et le promeut s’il est meilleur.
+
     Args:
         dataset_path: an event file to take in first; None trains on what is there.
         model_type: name of the model.

@@ -13,8 +13,10 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from ai_assets.contract import Check, Product, Verdict
+from ai_assets.contract import CONTRACTS, Check, Product, Verdict
 from ai_assets.contract.trace import trace_id
+from ai_assets.model_training.training_plots import learning_curve
+from ai_assets.model_training.training_record import model_card, record_tags
 from resources.mlflow_tracking import StepIdentity
 from resources.model_registry import ModelVersion
 from resources.platform import Platform
@@ -25,13 +27,18 @@ PROMOTION = Check(
 )
 
 
+LONGEST_TRAINING_SECONDS = 6 * 3600.0  # of a run, as in `resources/instance`
+
+
 @dataclass(frozen=True)
 class Trained:
     """A fitted model in a folder, and how it was judged.
 
     `scores` are per-case values of the main metric on held-out data (higher is better); `champion_scores` gives the
     same for another version's folder, or None where that version cannot be judged on these data. With `baseline_scores`
-    a first model is promoted only if its mean is above theirs.
+    a first model is promoted only if its mean is above theirs. `guards` gives what must not become worse by more than
+    5 %: name -> (this model's value, that of the version in the folder), higher is better. `groups` are metrics by
+    group of cases, for the card; `card` says purpose and limits, the rest of the card is written by `train`.
     """
 
     main_metric: str
@@ -40,6 +47,8 @@ class Trained:
     metrics: Mapping[str, float]
     baselines: Mapping[str, float] = field(default_factory=dict)
     baseline_scores: np.ndarray | None = None
+    guards: Callable[[Path], Mapping[str, tuple[float, float]]] | None = None
+    groups: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     plots: Mapping[str, bytes] = field(default_factory=dict)
     curve: Mapping[str, list[float]] = field(default_factory=dict)
@@ -54,40 +63,65 @@ def train(
 ) -> Product:
     """Fit, log, register, decide; the Product of a model asset.
 
-    `fit` writes the model into the given folder, or returns a sentence that says why there is nothing to train on.
+    A second training of the same model waits until the first has ended.
+
+    Args:
+        fit: writes the model into the given folder, or returns a sentence that says why there is nothing to train on.
+
+    Raises:
+        TimeoutError: another training of this model has gone on for six hours.
     """
-    with TemporaryDirectory(prefix=f"{name}-") as scratch:
+    alone = platform.database.lock(f"training:{name}", wait_seconds=LONGEST_TRAINING_SECONDS)
+    with alone, TemporaryDirectory(prefix=f"{name}-") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
         with platform.tracking.start(_identity(context, name)) as run:
             trained = fit(folder)
             if isinstance(trained, str):
                 return no_model(name, trained)
+            code_version, data_versions = CONTRACTS[name].code_version, _data_versions(platform, name)
             for series, values in trained.curve.items():
                 for step, value in enumerate(values):
                     run.log_metrics({series: float(value)}, step=step)
+            card = model_card(
+                trained.card, data_versions=data_versions, metrics=trained.metrics, baselines=trained.baselines,
+                groups=trained.groups, code_version=code_version,
+            )  # fmt: skip
+            plots = dict(trained.plots)
+            if trained.curve:
+                plots["learning_curve.png"] = learning_curve(trained.curve)
+            run.set_tags(record_tags(code_version))
             version = platform.registry.log_model(
                 name,
                 folder,
                 metrics={key: float(value) for key, value in {**trained.metrics, **_prefixed(trained)}.items()},
                 params=trained.params,
-                tags={"trace_id": trace_id(context.run), "main_metric": trained.main_metric},
+                tags={
+                    "trace_id": trace_id(context.run),
+                    "main_metric": trained.main_metric,
+                    **record_tags(code_version),
+                },
                 signature=trained.signature,
                 input_example=trained.input_example,
-                plots=trained.plots,
-                model_card_markdown=trained.card,
-                data_versions=_data_versions(platform, name),
+                plots=plots,
+                model_card_markdown=card,
+                data_versions=data_versions,
                 run_id=run.run_id,
             )
         verdict = decide(platform, version, trained)
+        platform.audit.append(
+            "promotion_decision", "gate", {"model": version.name, "version": version.version},
+            run_id=context.run.run_id, trace_id=trace_id(context.run), why=verdict.description,
+            **{key: value for key, value in verdict.metadata.items() if value == value},
+        )  # fmt: skip
     shown: dict[str, Any] = {f"metric_{key}": value for key, value in trained.metrics.items()}
     shown |= {f"baseline_{key}": value for key, value in trained.baselines.items()}
-    shown |= {f"plot_{key.removesuffix('.png')}": png for key, png in trained.plots.items()}
+    shown |= {f"plot_{key.removesuffix('.png')}": png for key, png in plots.items()}
     champion = platform.registry.champion(name)
     return Product(
         version.digest,
         metadata={**shown, "model": version.label, "champion": champion.label if champion else "none",
-                  "card": dg.MetadataValue.md(trained.card), **run.metadata},
+                  "card": dg.MetadataValue.md(card), **run.metadata},
         verdicts={"promotion": verdict},
     )  # fmt: skip
 
@@ -118,7 +152,9 @@ def decide(platform: Platform, candidate: ModelVersion, trained: Trained) -> Ver
     if standing is None:
         platform.registry.promote(candidate.name, candidate.version, "the champion cannot be judged on today's data")
         return Verdict(True, "promoted: the champion cannot be judged on today's data", numbers)
-    decision = compare(trained.scores, standing)
+    guards = trained.guards(platform.registry.fetch(candidate.name)) if trained.guards is not None else {}
+    decision = compare(trained.scores, standing, guards=guards)
+    numbers |= {f"guard_{guard}": f"{new:.4g} against {old:.4g}" for guard, (new, old) in guards.items()}
     numbers |= {
         "champion": champion.label,
         "difference": decision.difference,
@@ -143,8 +179,6 @@ def _identity(context: dg.AssetExecutionContext, name: str) -> StepIdentity:
 
 
 def _data_versions(platform: Platform, name: str) -> dict[str, str]:
-    from ai_assets.contract import CONTRACTS
-
     versions = {}
     for dependency in CONTRACTS[name].dependencies:
         held = platform.lake.ledger.entries(dependency)
