@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from typing import Any, Literal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from ai_assets.data_processing.batches import full_path
-from ai_assets.recommendation_update.histories import history_of
-from ai_assets.recommendation_update.playlist_files import Entry, jspf, m3u8
+from ai_assets.recommendation_update.current import listener_history, open_snapshot
+from ai_assets.recommendation_update.experiments import Experiments
+from ai_assets.recommendation_update.histories import History
+from ai_assets.recommendation_update.impressions import ImpressionLog
 from ai_assets.recommendation_update.query import QuerySnapshot, recommend, similar
-from ai_assets.recommendation_update.rule_store import RuleStore
 from resources.platform import Platform
+
+NOTHING = "there is nothing to recommend yet; run: ai-assets run --audio DIR --events FILE"
 
 
 class NothingToAnswer(LookupError):
@@ -20,10 +26,9 @@ class NothingToAnswer(LookupError):
 
 def snapshot_of(platform: Platform) -> QuerySnapshot:
     """The current snapshot under the rules of this moment. Raises NothingToAnswer with the command that makes one."""
-    rules = RuleStore(platform.database).current()
-    snapshot = QuerySnapshot.load(platform.home.indices / "serving", rules)
+    snapshot = open_snapshot(platform)
     if snapshot is None:
-        raise NothingToAnswer("there is nothing to recommend yet; run: ai-assets run --audio DIR --events FILE")
+        raise NothingToAnswer(NOTHING)
     return snapshot
 
 
@@ -31,69 +36,55 @@ def recommend_answer(platform: Platform, listener: str, k: int) -> dict[str, Any
     """The answer of `recommend`; the raw listener id is mapped at once and echoed, nothing else keeps it."""
     snapshot = snapshot_of(platform)
     pseudonym = platform.pseudonyms.of(listener)
-    history = history_of(platform.lake.table("listening_events"), pseudonym, snapshot.codes)
-    answers, cold = recommend(snapshot, history, k)
+    history = listener_history(platform, snapshot, pseudonym)
+    experiment, arm = Experiments(platform.database).assigned(pseudonym)
+    answer = recommended(snapshot, history, k, home=platform.home.root, arm=arm)
+    log = ImpressionLog(platform.database)
+    log.shown(answer, pseudonym, experiment=experiment, arm=arm)
+    with suppress(SQLAlchemyError):  # the answer is worth more than its entry in the log
+        log.flush()
+    return {"listener": listener} | answer
+
+
+def recommended(snapshot: QuerySnapshot, history: History, k: int, *, home: Path, arm: str = "") -> dict[str, Any]:
+    """Recommendations for a history, as every surface shows them; `arm` of an experiment changes how.
+
+    Events that come from this list name it as their `list_id`.
+    """
+    answers, cold = recommend(snapshot, history, k, ranked=arm != "retrieval")
+    versions = _versions(snapshot)
     return {
-        "listener": listener,
         "recommendations": [
-            _track(platform, snapshot, answer.item) | {"score": round(answer.score, 6), "reasons": list(answer.reasons)}
+            _track(snapshot, answer.item, home) | {"score": round(answer.score, 6), "reasons": list(answer.reasons)}
             for answer in answers
         ],
         "cold": cold,
-        **_versions(snapshot),
+        **versions,
+        "list_id": versions["trace_id"],
     }
 
 
 def similar_answer(platform: Platform, reference: str, k: int) -> dict[str, Any]:
     """The answer of `similar`. Raises NothingToAnswer for an unknown track."""
-    snapshot = snapshot_of(platform)
-    item = find_track(platform, snapshot, reference)
+    return alike(snapshot_of(platform), reference, k, home=platform.home.root)
+
+
+def alike(snapshot: QuerySnapshot, reference: str, k: int, *, home: Path) -> dict[str, Any]:
+    """Tracks similar to a track, as every surface shows them. Raises NothingToAnswer for an unknown track."""
+    item = find_track(snapshot, reference, home=home)
     found = similar(snapshot, item, k)
     return {
         "track": str(snapshot.catalogue["track"][item]),
-        "similar": [_track(platform, snapshot, code) | {"score": round(cosine, 6)} for code, cosine in found],
+        "similar": [_track(snapshot, code, home) | {"score": round(cosine, 6)} for code, cosine in found],
         **_versions(snapshot),
     }
 
 
-def playlist_file(platform: Platform, playlist: str, form: Literal["m3u8", "jspf"]) -> str:
-    """A playlist as the text of a file. What rules, deletions or dislikes exclude at this moment is left out.
-
-    Raises:
-        NothingToAnswer: there is no playlist of that name.
-    """
-    snapshot = snapshot_of(platform)
-    table = platform.lake.table("playlists")
-    rows = table.frame().query("playlist == @playlist").sort_values("position") if table.exists else None
-    if rows is None or rows.empty:
-        raise NothingToAnswer(f"there is no playlist {playlist!r}: ai-assets table playlists names them")
-    listener = rows["listener"].iloc[0]
-    mask = snapshot.allowed(listener)
-    if listener is not None:
-        mask[history_of(platform.lake.table("listening_events"), listener, snapshot.codes).disliked] = False
-    entries = []
-    for track, reason in zip(rows["track"], rows["reason"], strict=True):
-        item = snapshot.codes.get(track)
-        if item is not None and mask[item]:
-            entries.append(_entry(platform, snapshot, item, reason))
-    return m3u8(playlist, entries) if form == "m3u8" else json.dumps(jspf(playlist, entries), ensure_ascii=False)
-
-
-def _entry(platform: Platform, snapshot: QuerySnapshot, item: int, reason: str) -> Entry:
-    shown = _track(platform, snapshot, item)
-    album, seconds = (snapshot.catalogue[name][item] for name in ("album", "duration_seconds"))
-    return Entry(
-        shown["track"], shown["title"], shown["artist"], album=str(album) if album else None, path=shown["path"],
-        seconds=float(seconds) if seconds == seconds else None, reason=reason,
-    )  # fmt: skip
-
-
-def find_track(platform: Platform, snapshot: QuerySnapshot, reference: str) -> int:
+def find_track(snapshot: QuerySnapshot, reference: str, *, home: Path) -> int:
     """Item code of a track named by id, path or "artist - title". Raises NothingToAnswer."""
     item = snapshot.find(reference)
-    if item is None:
-        home = f"{platform.home.root}/"
-        item = snapshot.find(reference.removeprefix(home)) if reference.startswith(home) else None
+    if item is None and reference.startswith(f"{home}/"):
+        item = snapshot.find(reference.removeprefix(f"{home}/"))
     if item is None:
         raise NothingToAnswer(
             f'no track (or more than one) matches {reference!r}: expected an id, a path or "artist - title"'
@@ -101,9 +92,9 @@ def find_track(platform: Platform, snapshot: QuerySnapshot, reference: str) -> i
     return item
 
 
-def _track(platform: Platform, snapshot: QuerySnapshot, item: int) -> dict[str, Any]:
+def _track(snapshot: QuerySnapshot, item: int, home: Path) -> dict[str, Any]:
     row = {name: snapshot.catalogue[name][item] for name in ("track", "title", "artist", "root", "path")}
-    path = full_path(f"{row['root']}/{row['path']}", platform.home.root) if row["path"] is not None else None
+    path = full_path(f"{row['root']}/{row['path']}", home) if row["path"] is not None else None
     return {"track": str(row["track"]), "title": str(row["title"]), "artist": str(row["artist"]), "path": path}
 
 

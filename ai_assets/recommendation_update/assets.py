@@ -7,17 +7,22 @@ Recommandation : les index, le modèle de classement et les listes de chaque aud
 
 import hashlib
 from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 
 from ai_assets.contract import Product, Table, platform_asset
+from ai_assets.data_processing.external_tracks import ExternalTracks, with_external
 from ai_assets.model_training.training_run import PROMOTION, train
-from ai_assets.recommendation_update import build, checks, schemas
+from ai_assets.recommendation_update import build, checks, index_updates, playlist_assets, schemas
 from ai_assets.recommendation_update.candidates import FEATURES
-from ai_assets.recommendation_update.histories import all_histories
-from ai_assets.recommendation_update.playlists import all_playlists
+from ai_assets.recommendation_update.current import CONTENT, delta_store, histories, open_snapshot
+from ai_assets.recommendation_update.hubness import correction, measure
+from ai_assets.recommendation_update.impressions import impressions
+from ai_assets.recommendation_update.position_bias import learned_weights
 from ai_assets.recommendation_update.quality import quality_rows
 from ai_assets.recommendation_update.query import QuerySnapshot
 from ai_assets.recommendation_update.rank_training import train_ranker
@@ -25,32 +30,49 @@ from ai_assets.recommendation_update.rule_store import RuleStore
 from ai_assets.recommendation_update.serving_folder import write_generation
 from resources.lake.tables import LakeTable
 from resources.platform import Platform
-from resources.vector_index import BuildRefused
+from resources.vector_index import BuildRefused, Generation
 from resources.vector_index import build as build_index
+from resources.vector_index.delta import DeltaStore
 
 GROUP = "recommendation_update"
 LIST_LENGTH = 20
 
 
 @platform_asset(
-    group=GROUP, owner="machine-learning", policy="sensor_led", kinds=["annoy"], checks=[checks.INDEX_RECALL]
+    group=GROUP,
+    owner="machine-learning",
+    policy="sensor_led",
+    kinds=["annoy"],
+    checks=[checks.INDEX_RECALL, checks.HUBNESS],
 )
 def content_index(
     tracks: pd.DataFrame, audio_embeddings: pd.DataFrame, platform: dg.ResourceParam[Platform]
 ) -> Product:
-    """Nearest neighbours in sound: an Annoy index over all tracks, its recall measured; new tracks can be asked for."""
-    publish_serving(tracks, audio_embeddings, platform.lake.table("listening_events"), platform)
-    content = build.content_matrix(audio_embeddings, tracks)
-    if content is None:
+    """Nearest neighbours in sound: an Annoy index over all tracks, its recall measured, and what changed beside it.
+
+    New, changed and removed tracks go into the delta, which is searched exactly; the index is built anew when the
+    delta has passed its bounds or the embedding has changed.
+    """
+    snapshot = publish_serving(tracks, audio_embeddings, platform.lake.table("listening_events"), platform)
+    content, version = snapshot.sources.content, snapshot.embedding
+    if content is None or version is None:
         return _no_index("no embeddings yet: they come with audio and a track embedder")
-    rows = content.any(1)
-    model = str(audio_embeddings["model"].iloc[-1])
-    return _index(platform, "content", tracks["track"].to_numpy(str)[rows], content[rows], model)
+    heard = content.any(1)
+    ids = snapshot.catalogue["track"][heard].astype(str)
+    folder, store = platform.home.indices / CONTENT, delta_store(platform, content.shape[1], version)
+    seen = int(snapshot.facts["delta_sequence"])
+    try:
+        made = index_updates.bring_up_to_date(folder, store, list(ids), content[heard], seen=seen)
+    except BuildRefused as error:
+        raise dg.Failure(f"index {CONTENT} was not swapped in: {error}", allow_retries=False) from None
+    return _index_product(
+        made.generation, ids, content[heard], {"delta_rows": made.delta_rows, "rebuilt": made.rebuilt}
+    )
 
 
 @platform_asset(
     group=GROUP, owner="machine-learning", policy="on_request", kinds=["annoy"], deps=["collaborative_model"],
-    checks=[checks.INDEX_RECALL],
+    checks=[checks.INDEX_RECALL, checks.HUBNESS],
 )  # fmt: skip
 def collaborative_index(platform: dg.ResourceParam[Platform]) -> Product:
     """Nearest neighbours in listening: an Annoy index over the item vectors of the champion model."""
@@ -64,31 +86,54 @@ def collaborative_index(platform: dg.ResourceParam[Platform]) -> Product:
 
 
 def _index(platform: Platform, name: str, ids: np.ndarray, vectors: np.ndarray, model: str) -> Product:
-    digest = hashlib.sha256(ids.astype(str).tobytes() + np.ascontiguousarray(vectors).tobytes()).hexdigest()
     try:
         generation = build_index(platform.home.indices / name, list(ids), vectors, model_version=model)
     except BuildRefused as error:
         raise dg.Failure(f"index {name} was not swapped in: {error}", allow_retries=False) from None
+    return _index_product(generation, ids, vectors, {})
+
+
+def _index_product(generation: Generation, ids: np.ndarray, vectors: np.ndarray, more: dict[str, Any]) -> Product:
+    digest = hashlib.sha256(ids.astype(str).tobytes() + np.ascontiguousarray(vectors).tobytes()).hexdigest()
     facts = {key: generation.manifest[key] for key in ("count", "dim", "recall", "trees", "search_k", "model_version")}
-    return Product(digest, metadata={**facts, "generation": generation.name}, verdicts={"recall": checks.recall(facts)})
+    shown = {**facts, **more, "generation": generation.name}
+    before, penalty = measure(vectors), correction(vectors)
+    hubs = checks.hubs(before, measure(vectors, penalty) if penalty is not None else None)
+    return Product(digest, metadata=shown, verdicts={"recall": checks.recall(facts), "hubness": hubs})
 
 
 def _no_index(reason: str) -> Product:
-    return Product("0" * 64, metadata={"because": reason}, verdicts={"recall": checks.absent(reason)})
+    return Product(
+        "0" * 64, metadata={"because": reason}, verdicts={name: checks.absent(reason) for name in ("recall", "hubness")}
+    )
 
 
 @platform_asset(
     group=GROUP, owner="machine-learning", policy="on_request", schema=schemas.RankingDataset, kinds=["deltalake"],
-    code_version="2", checks=[checks.POSITIVES],
+    code_version="4", checks=[checks.POSITIVES],
 )  # fmt: skip
-def ranking_dataset(interactions: pd.DataFrame, tracks: pd.DataFrame, audio_embeddings: pd.DataFrame) -> pd.DataFrame:
-    """What the ranking model learns from: candidates at two dates with features that know nothing later."""
+def ranking_dataset(
+    interactions: pd.DataFrame,
+    tracks: pd.DataFrame,
+    audio_embeddings: pd.DataFrame,
+    listening_events: LakeTable,
+    platform: dg.ResourceParam[Platform],
+) -> pd.DataFrame:
+    """What the ranking model learns from: candidates at two dates with features that know nothing later.
+
+    Plays from lists that the platform showed are weighted by how seldom their place is looked at.
+    """
     from ai_assets.model_training.listening import LEAST_LISTENERS, LEAST_ROWS
 
     columns = [*build.COLUMNS, *FEATURES]
     if len(interactions) < LEAST_ROWS or interactions["listener"].nunique() < LEAST_LISTENERS:
         return pd.DataFrame(columns=columns)
-    return build.ranking_windows(interactions, tracks, build.content_matrix(audio_embeddings, tracks))
+    shown = impressions(platform.database)
+    weights = None
+    if len(shown) and listening_events.exists:
+        names = ["listener", "track", "list_id", "played_at", "skipped"]
+        weights = learned_weights(shown, listening_events.arrow(names).to_pandas())
+    return build.ranking_windows(interactions, tracks, build.content_matrix(audio_embeddings, tracks), weights)
 
 
 @platform_asset(
@@ -114,7 +159,7 @@ def ranking_evaluation(ranking_dataset: pd.DataFrame, platform: dg.ResourceParam
 
 @platform_asset(
     group=GROUP, owner="backend", schema=schemas.Recommendations, kinds=["deltalake"],
-    deps=["collaborative_model", "ranking_model"], checks=[checks.NO_REPEATS],
+    deps=["collaborative_model", "ranking_model", "recommendation_rules"], checks=[checks.NO_REPEATS],
 )  # fmt: skip
 def recommendations(
     context: dg.AssetExecutionContext,
@@ -125,46 +170,42 @@ def recommendations(
 ) -> Table:
     """The best unheard tracks for every listener, with reasons; makes the serving generation that all surfaces ask."""
     snapshot = publish_serving(tracks, audio_embeddings, listening_events, platform)
-    histories = all_histories(listening_events, snapshot.codes)
-    rows = build.recommend_all(snapshot, histories, LIST_LENGTH)
+    known = histories(platform, snapshot)
+    rows = build.recommend_all(snapshot, known, LIST_LENGTH)
     frame = pd.DataFrame(rows, columns=list(schemas.Recommendations.to_schema().columns))
-    return Table(frame, metadata={"listeners": len(histories), "generation": snapshot.name})
+    return Table(frame, metadata={"listeners": len(known), "generation": snapshot.name})
 
 
 def publish_serving(
     tracks: pd.DataFrame, embeddings: pd.DataFrame, events: LakeTable, platform: Platform
 ) -> QuerySnapshot:
     """Write the serving generation of today's catalogue and champions."""
-    registry = platform.registry
+    registry, home = platform.registry, platform.home
     listening, ranker = registry.champion("collaborative_model"), registry.champion("ranking_model")
-    content = build.content_matrix(embeddings, tracks)
+    # sequences are read before what they stand for: what comes in between is laid over the generation once more
+    delta = DeltaStore(platform.database, CONTENT, dim=0, model_version="").last()
+    external = ExternalTracks(platform.database).after()
+    entered = with_external(tracks, external)
+    content = build.content_matrix(embeddings, entered, external)
     folder = registry.fetch("collaborative_model") if listening is not None else None
-    arrays, facts = build.serving_arrays(folder, tracks, content)
+    arrays, facts = build.serving_arrays(folder, entered, content)
     heard = events.arrow(["track"])["track"].to_pandas() if events.exists else pd.Series(dtype=object)
-    catalogue = tracks.assign(plays=build.play_counts(tracks["track"].to_numpy(str), heard).astype("int64"))
+    catalogue = entered.assign(plays=build.play_counts(entered["track"].to_numpy(str), heard).astype("int64"))
     text = (registry.fetch("ranking_model") / "ranker.txt").read_text() if ranker is not None and listening else None
-    models = {item.name: item.label for item in (listening, ranker) if item is not None}
-    serving = platform.home.indices / "serving"
     rules = RuleStore(platform.database).current()
-    # a listener's own rules stay out of the folder: it is copied about, and they must be erasable
-    common = [asdict(rule) for rule in rules if rule.listener is None]
-    write_generation(serving, catalogue, arrays, ranker=text, facts={**facts, "models": models, "rules": common})
-    snapshot = QuerySnapshot.load(serving, rules)
+    facts |= {
+        "models": {item.name: item.label for item in (listening, ranker) if item is not None},
+        # a listener's own rules stay out of the folder: it is copied about, and they must be erasable
+        "rules": [asdict(rule) for rule in rules if rule.listener is None],
+        "embedding": build.embedding_version(embeddings, external),
+        "external_sequence": max((row.sequence for row in external), default=-1),
+        "delta_sequence": delta,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_generation(home.indices / "serving", catalogue, arrays, ranker=text, facts=facts)
+    snapshot = open_snapshot(platform)
     assert snapshot is not None
     return snapshot
-
-
-@platform_asset(
-    group=GROUP, owner="backend", policy="on_request", schema=schemas.Playlists, kinds=["deltalake"],
-    deps=["recommendations"], checks=[checks.PLAYLIST_LENGTH],
-)  # fmt: skip
-def playlists(listening_events: LakeTable, platform: dg.ResourceParam[Platform]) -> pd.DataFrame:
-    """Familiar tracks and discoveries for every listener, and mixes by genre for all, each with its reason."""
-    snapshot = QuerySnapshot.load(platform.home.indices / "serving", RuleStore(platform.database).current())
-    columns = list(schemas.Playlists.to_schema().columns)
-    if snapshot is None:
-        return pd.DataFrame(columns=columns)
-    return pd.DataFrame(all_playlists(snapshot, all_histories(listening_events, snapshot.codes)), columns=columns)
 
 
 @platform_asset(
@@ -172,13 +213,18 @@ def playlists(listening_events: LakeTable, platform: dg.ResourceParam[Platform])
     kinds=["deltalake"], checks=[checks.COVERAGE],
 )  # fmt: skip
 def recommendation_quality(
-    recommendations: pd.DataFrame, tracks: pd.DataFrame, listeners: pd.DataFrame
+    recommendations: pd.DataFrame,
+    tracks: pd.DataFrame,
+    listeners: pd.DataFrame,
+    interactions: pd.DataFrame,
+    audio_embeddings: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Coverage, concentration and novelty of today's lists, by activity group, beside popular tracks for everybody."""
-    return quality_rows(recommendations, tracks, listeners)
+    """Coverage, concentration, novelty and diversity of today's lists by group, beside popular tracks for all."""
+    plays = build.play_counts(tracks["track"].to_numpy(str), interactions["track"], interactions["plays"])
+    return quality_rows(recommendations, tracks, listeners, plays, build.content_matrix(audio_embeddings, tracks))
 
 
 ASSETS = [
-    content_index, collaborative_index, ranking_dataset, ranking_model, ranking_evaluation, recommendations, playlists,
-    recommendation_quality,
+    content_index, collaborative_index, ranking_dataset, ranking_model, ranking_evaluation, recommendations,
+    recommendation_quality, *playlist_assets.ASSETS,
 ]  # fmt: skip

@@ -3,38 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_assets.data_processing.external_tracks import ExternalTrack
 from ai_assets.model_training.listening import Collaborative, first_plays, fit, listening_data
 from ai_assets.model_training.splits import time_split
 from ai_assets.recommendation_update import ranking
 from ai_assets.recommendation_update.candidates import FEATURES, Sources
 from ai_assets.recommendation_update.histories import History
+from ai_assets.recommendation_update.hubness import correction
 from ai_assets.recommendation_update.query import QuerySnapshot, recommend
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CANDIDATES = 150
-COLUMNS = ("listener", "track", "window", "label", "relevant")
+COLUMNS = ("listener", "track", "window", "label", "relevant", "weight")
 TRAIN_SHARE, TEST_SHARE = 0.4, 0.2
 
 
-def content_matrix(embeddings: pd.DataFrame, tracks: pd.DataFrame) -> NDArray[np.float32] | None:
-    """(tracks, dim) vectors in the order of the catalogue, zeros without sound; None where there are none at all."""
-    if embeddings.empty:
+def content_matrix(
+    embeddings: pd.DataFrame, tracks: pd.DataFrame, external: Sequence[ExternalTrack] = ()
+) -> NDArray[np.float32] | None:
+    """(tracks, dim) unit vectors in the order of the catalogue, zeros without sound; None where there are none at all.
+
+    Args:
+        external: tracks that other systems entered; a vector of theirs holds before that of the audio, where it is of
+            the same version.
+    """
+    version = embedding_version(embeddings, external)
+    if version is None:
         return None
-    newest = embeddings["model"].iloc[-1]
-    rows = embeddings[embeddings["model"] == newest].drop_duplicates("audio_hash", keep="last")
+    rows = embeddings[embeddings["model"] == version].drop_duplicates("audio_hash", keep="last")
     vectors = dict(zip(rows["audio_hash"], rows["vector"], strict=True))
-    dim = len(rows["vector"].iloc[0])
-    blank = np.zeros(dim, np.float32)
-    return np.array([vectors.get(name, blank) for name in tracks["audio_hash"]], np.float32).reshape(len(tracks), dim)
+    entered = {row.track: row.vector for row in external if row.vector is not None and row.embedding == version}
+    dim = len(next(iter((*vectors.values(), *entered.values()))))
+    matrix = np.zeros((len(tracks), dim), np.float32)
+    for code, (track, audio) in enumerate(zip(tracks["track"], tracks["audio_hash"], strict=True)):
+        vector = entered.get(track, vectors.get(audio))
+        if vector is not None and len(vector) == dim:
+            matrix[code] = vector
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+
+
+def embedding_version(embeddings: pd.DataFrame, external: Sequence[ExternalTrack] = ()) -> str | None:
+    """The version of the vectors in use: the audio's newest, else that of the first entered from outside."""
+    if not embeddings.empty:
+        return str(embeddings["model"].iloc[-1])
+    return next((row.embedding for row in external if row.vector is not None), None)
 
 
 def play_counts(tracks: NDArray[np.str_], heard: pd.Series, times: pd.Series | None = None) -> NDArray[np.float32]:
@@ -71,8 +92,17 @@ def sources_at(
     return Sources(plays=plays, artists=artists, tower=model.tower, ials=model.ials, content=sound)
 
 
-def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content: NDArray[Any] | None) -> pd.DataFrame:
-    """Rows of `ranking_dataset`: candidates at two dates, each from a retriever that knew nothing later."""
+def ranking_windows(
+    interactions: pd.DataFrame,
+    catalogue: pd.DataFrame,
+    content: NDArray[Any] | None,
+    weights: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Rows of `ranking_dataset`: candidates at two dates, each from a retriever that knew nothing later.
+
+    Args:
+        weights: of plays by (listener, track), see `position_bias`; 1 for all others.
+    """
     import pandas as pd
 
     data = listening_data(interactions)
@@ -93,7 +123,13 @@ def ranking_windows(interactions: pd.DataFrame, catalogue: pd.DataFrame, content
                 rows = ranking.training_rows(sources, str(data.user_ids[user]), history, later[user], mask, CANDIDATES)
                 frames.append(rows.assign(window=window, track=model.tracks[rows["item"].to_numpy()]))
     columns = [*COLUMNS, *FEATURES]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    rows = pd.concat(frames, ignore_index=True).assign(weight=1.0)
+    if weights is not None and len(weights):
+        own = weights.reindex(pd.MultiIndex.from_frame(rows[["listener", "track"]])).fillna(1.0).to_numpy()
+        rows["weight"] = np.where(rows["label"] == 1, own, 1.0)
+    return rows[columns]
 
 
 def list_ndcg(rows: pd.DataFrame, scores: NDArray[np.float64], k: int = 10) -> NDArray[np.float64]:
@@ -131,6 +167,8 @@ def serving_arrays(
     facts: dict[str, Any] = {}
     if content is not None:
         arrays["content"] = content
+        if (hubs := correction(content)) is not None:
+            arrays["hubs"] = hubs
     if model is not None:
         fitted = Collaborative.load(model)
         place = {str(track): code for code, track in enumerate(fitted.tracks)}

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from ai_assets.model_training.ials import Ials
 from ai_assets.model_training.two_tower import TwoTower
 from ai_assets.recommendation_update.fold_in import FoldIn
+from ai_assets.recommendation_update.retrieval import ExactSearch, IndexSearch, NormSearch, Search
+from resources.vector_index.generation import EXACT_BELOW
 
 Codes = NDArray[np.int64]
 Numbers = NDArray[np.float32]
 
 FEATURES = (
-    "rank_tower", "rank_tower_last_20", "rank_tower_last_5", "rank_ials", "rank_ials_last_5", "rank_content_last_5",
-    "rank_popularity", "log_popularity", "artist_share", "artist_in_last_5", "history_length",
+    "rank_tower", "rank_tower_last_20", "rank_tower_last_5", "rank_ials", "rank_ials_last_20", "rank_ials_last_5",
+    "rank_content_last_5", "rank_popularity", "log_popularity", "artist_share", "artist_in_last_5", "history_length",
 )  # fmt: skip
-RANKS = FEATURES[:7]
+RANKS = FEATURES[:8]
 CONSTANT = 60.0
 LISTENED_ENOUGH = 20
 
@@ -35,6 +37,7 @@ class Sources:
     Attributes:
         plays: (items,) plays (events, by anybody) so far; artists: (items,) artist codes.
         content: (items, dim) sound vectors, zeros where a track has none.
+        tower_index, content_index: over the vectors of the same model, where the home has them.
     """
 
     plays: Numbers
@@ -42,6 +45,8 @@ class Sources:
     tower: TwoTower | None = None
     ials: Ials | None = None
     content: Numbers | None = None
+    tower_index: IndexSearch | None = None
+    content_index: IndexSearch | None = None
 
     @property
     def diversity_vectors(self) -> Numbers | None:
@@ -58,6 +63,30 @@ class Sources:
     @cached_property
     def fold_in(self) -> FoldIn | None:
         return FoldIn.of(self.ials) if self.ials is not None else None
+
+    @cached_property
+    def tower_search(self) -> Search | None:
+        if self.tower is None:
+            return None
+        large = len(self.plays) >= EXACT_BELOW
+        return self.tower_index if large and self.tower_index is not None else ExactSearch(self.tower.outputs)
+
+    @cached_property
+    def ials_search(self) -> Search | None:
+        if self.ials is None:
+            return None
+        return NormSearch.of(self.ials.items) if len(self.plays) >= EXACT_BELOW else ExactSearch(self.ials.items)
+
+    @cached_property
+    def content_search(self) -> Search | None:
+        if self.content is None:
+            return None
+        large = len(self.plays) >= EXACT_BELOW
+        return self.content_index if large and self.content_index is not None else ExactSearch(self.content)
+
+    @cached_property
+    def tower_norms(self) -> Numbers | None:
+        return np.linalg.norm(self.tower.outputs, axis=1) if self.tower is not None else None
 
     @cached_property
     def content_norms(self) -> Numbers | None:
@@ -80,14 +109,14 @@ def candidates(sources: Sources, history: Codes, mask: NDArray[np.bool_], size: 
         history: item codes of the listener's window, oldest first; may be empty.
         mask: (items,) True where a track may be a candidate.
     """
-    scored = _scores(sources, history)
-    popular = sources.by_plays[mask[sources.by_plays]]
-    best = [popular[:size]]
-    for values in scored.values():
-        best.append(_best(np.where(mask, values, -np.inf), min(size, len(popular))))
+    asked = _asked(sources, history)
+    best = [_popular(sources, mask, size)]
+    for generator in asked:
+        best += generator.search.best(generator.queries, mask, min(size, len(mask)))
     union = np.unique(np.concatenate(best))
-    places = {name: _place(values[union]) for name, values in scored.items()}
-    places["rank_popularity"] = _place(sources.plays[union])
+    names = [name for generator in asked for name in generator.names] + ["rank_popularity"]
+    scores = [generator.queries @ generator.vectors[union].T for generator in asked]
+    places = dict(zip(names, _places(np.concatenate([*scores, sources.plays[None, union]])), strict=True))
     fused = np.zeros(len(union), np.float32)
     for name, place in places.items():
         if name != "rank_popularity" or len(history) < LISTENED_ENOUGH:
@@ -105,28 +134,53 @@ def tower_vectors(tower: TwoTower, histories: list[Codes]) -> Numbers:
     return np.asarray(summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _scores(sources: Sources, history: Codes) -> dict[str, Numbers]:
-    """(items,) scores by rank feature, of each generator that has something to say about the history."""
+@dataclass(frozen=True)
+class _Asked:
+    """A generator's question: (m, dim) queries, the features their ranks become, where the answers come from."""
+
+    names: list[str]
+    queries: Numbers
+    vectors: Numbers
+    search: Search
+
+
+def _asked(sources: Sources, history: Codes) -> list[_Asked]:
+    """What each generator that has something to say about the history is asked."""
     if len(history) == 0:
-        return {}
-    found: dict[str, Numbers] = {}
-    if sources.tower is not None:
+        return []
+    found = []
+    if sources.tower is not None and sources.tower_search is not None:
         users = tower_vectors(sources.tower, [history, history[-20:], history[-5:]])
-        scores = users @ sources.tower.outputs.T
-        for place, name in enumerate(("rank_tower", "rank_tower_last_20", "rank_tower_last_5")):
-            if users[place].any():
-                found[name] = scores[place]
-    if sources.ials is not None and sources.fold_in is not None:
-        users = np.stack([sources.fold_in.vector(history), sources.fold_in.vector(history[-5:])])
-        scores = users @ sources.ials.items.T
-        for place, name in enumerate(("rank_ials", "rank_ials_last_5")):
-            if users[place].any():
-                found[name] = scores[place]
-    if sources.content is not None:
-        taste = sources.content[history[-5:]].mean(0)
-        if taste.any():
-            found["rank_content_last_5"] = sources.content @ taste
-    return found
+        names = ["rank_tower", "rank_tower_last_20", "rank_tower_last_5"]
+        found.append(_Asked(names, users, sources.tower.outputs, sources.tower_search))
+    if sources.ials is not None and sources.fold_in is not None and sources.ials_search is not None:
+        users = sources.fold_in.vectors([history, history[-20:], history[-5:]])
+        names = ["rank_ials", "rank_ials_last_20", "rank_ials_last_5"]
+        found.append(_Asked(names, users, sources.ials.items, sources.ials_search))
+    if sources.content is not None and sources.content_search is not None:
+        taste = sources.content[history[-5:]].mean(0, keepdims=True)
+        found.append(_Asked(["rank_content_last_5"], taste, sources.content, sources.content_search))
+    return [part for whole in found if (part := _saying(whole)) is not None]
+
+
+def _saying(asked: _Asked) -> _Asked | None:
+    """Without the queries that are zero: the model knows none of the tracks."""
+    says = [bool(query.any()) for query in asked.queries]
+    if not any(says):
+        return None
+    names = [name for name, said in zip(asked.names, says, strict=True) if said]
+    return _Asked(names, asked.queries[says], asked.vectors, asked.search)
+
+
+def _popular(sources: Sources, mask: NDArray[np.bool_], size: int) -> Codes:
+    """The most played allowed tracks, most played first."""
+    looked_at = 4 * size
+    while True:
+        first = sources.by_plays[:looked_at]
+        found = first[mask[first]]
+        if len(found) >= size or looked_at >= len(mask):
+            return np.asarray(found[:size], np.int64)
+        looked_at *= 8
 
 
 def _facts(sources: Sources, history: Codes, items: Codes) -> list[Numbers]:
@@ -146,12 +200,15 @@ def _facts(sources: Sources, history: Codes, items: Codes) -> list[Numbers]:
     ]
 
 
-def _best(scores: Numbers, count: int) -> Codes:
-    return np.argpartition(scores, len(scores) - count)[len(scores) - count :] if count else np.empty(0, np.int64)
+def _places(scores: Numbers) -> Numbers:
+    """(m, n) place of each score in its row, 0 for the highest; of equal ones the first is higher.
 
-
-def _place(scores: Numbers) -> Numbers:
-    order = np.argsort(-scores, kind="stable")
-    rank = np.empty(len(scores), np.float32)
-    rank[order] = np.arange(len(scores))
-    return rank
+    Sorts numbers that hold score and place: the fast sort of numbers then is a stable one.
+    """
+    bits = np.ascontiguousarray(0.0 - scores, np.float32).view(np.int32).astype(np.int64)
+    ordered = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # in the order of the floats
+    places = np.arange(scores.shape[1])
+    keys = np.sort((ordered << 32) | places, axis=1)
+    ranks = np.empty(scores.shape, np.float32)
+    np.put_along_axis(ranks, keys & 0xFFFFFFFF, places.astype(np.float32)[None, :], axis=1)
+    return ranks

@@ -6,6 +6,7 @@ its decomposition into shares). Agrees with `Ials.fold_in`, which forms the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,21 +32,24 @@ class FoldIn:
             gram += part.T @ part
         return cls(model, model.config.alpha0 * gram)
 
-    def vector(self, history: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(dim,) vector of a listener who played `history` (item codes); zeros for an empty history."""
-        if len(history) == 0:
-            return np.zeros(self.model.items.shape[1], np.float32)
-        chosen = self.model.items[np.unique(history)].astype(np.float64)
-        return np.asarray(np.linalg.solve(self._normal(chosen), chosen.sum(0)), np.float32)
+    def vectors(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        """(histories, dim) vectors of listeners who played these item codes; zeros for an empty history."""
+        chosen = [self.model.items[np.unique(history)].astype(np.float64) for history in histories]
+        summed = np.stack([part.sum(0) for part in chosen])
+        solved = np.linalg.solve(np.stack([self._normal(part) for part in chosen]), summed[:, :, None])
+        return np.asarray(solved[:, :, 0], np.float32)
 
-    def voices(self, history: NDArray[np.int64]) -> Floats:
-        """(len(history), dim): what each play speaks for; times an item's factors: its share of that item's score."""
+    def shares(self, history: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
+        """(len(items), len(history)) what each play adds to each item's score: a row sums to that score."""
         distinct, places, times = np.unique(history, return_inverse=True, return_counts=True)
         chosen = self.model.items[distinct].astype(np.float64)
-        spoken = np.linalg.solve(self._normal(chosen), chosen.T).T
-        return np.asarray(spoken[places] / times[places][:, None])
+        # the matrix is symmetric, so it may be solved for the few items instead of the many plays
+        asked = np.linalg.solve(self._normal(chosen), self.model.items[items].astype(np.float64).T).T
+        return np.asarray((asked @ chosen.T)[:, places] / times[places])
 
     def _normal(self, chosen: Floats) -> Floats:
         config = self.model.config
         weight = config.reg * (len(chosen) + config.alpha0 * len(self.model.items)) ** config.exponent
-        return np.asarray(self.gram + chosen.T @ chosen + weight * np.eye(chosen.shape[1]))
+        normal = self.gram + chosen.T @ chosen
+        normal.flat[:: normal.shape[1] + 1] += weight
+        return np.asarray(normal)

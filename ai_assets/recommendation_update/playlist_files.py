@@ -37,9 +37,18 @@ def m3u8(title: str, entries: Iterable[Entry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def jspf(title: str, entries: Sequence[Entry]) -> dict[str, Any]:
-    """The JSON value of a .jspf file; durations in milliseconds, files as `file:` URIs, reasons as annotations."""
-    return {"playlist": {"title": title, "track": [_jspf_track(entry) for entry in entries]}}
+def jspf(title: str, entries: Sequence[Entry], *, name: str = "", text: str = "") -> dict[str, Any]:
+    """The JSON value of a .jspf file; durations in milliseconds, files as `file:` URIs, reasons as annotations.
+
+    Args:
+        name: the list's stable name, which becomes its identifier; text: its description.
+    """
+    found: dict[str, Any] = {"title": title}
+    if text:
+        found["annotation"] = text
+    if name:
+        found["identifier"] = f"urn:playlist:{name}"
+    return {"playlist": {**found, "track": [_jspf_track(entry) for entry in entries]}}
 
 
 def _jspf_track(entry: Entry) -> dict[str, Any]:

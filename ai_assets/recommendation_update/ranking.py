@@ -61,12 +61,18 @@ def training_rows(
 
 
 def fit_ranker(rows: pd.DataFrame, *, rounds: int = ROUNDS) -> str:
-    """Fit on rows of `training_rows` (grouped by listener, in order); returns LightGBM's text."""
+    """Fit on rows of `training_rows`, one listener's at one date after another; returns LightGBM's text.
+
+    A list is a run of rows of one listener (and one `window`, where there is one); `weight` counts where it is there.
+    """
     import lightgbm as lgb
 
-    groups = rows.groupby("listener", sort=False).size().to_numpy()
-    data = lgb.Dataset(rows[list(FEATURES)].to_numpy(np.float32), rows["label"].to_numpy(), group=groups,
-                       feature_name=list(FEATURES), free_raw_data=False)  # fmt: skip
+    names = [name for name in ("listener", "window") if name in rows]
+    starts = np.flatnonzero((rows[names] != rows[names].shift()).any(axis=1).to_numpy())
+    weight = rows["weight"].to_numpy(float) if "weight" in rows else None
+    data = lgb.Dataset(rows[list(FEATURES)].to_numpy(np.float32), rows["label"].to_numpy(), weight=weight,
+                       group=np.diff([*starts, len(rows)]), feature_name=list(FEATURES),
+                       free_raw_data=False)  # fmt: skip
     return str(lgb.train(PARAMETERS, data, num_boost_round=rounds).model_to_string())
 
 

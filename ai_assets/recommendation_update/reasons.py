@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from ai_assets.recommendation_update.candidates import Sources
 
 MOST_NAMED = 3
+# Digits that two shares are compared by: the last ones depend on how many items one matrix product answers.
+DIGITS = 9
 POPULAR = "popular with all listeners"
 
 
 def history_shares(sources: Sources, history: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float64]:
     """(len(items), len(history)) how much each play speaks for each item; with iALS a row sums to its score."""
     if sources.fold_in is not None and len(history):
-        factors = sources.fold_in.model.items[items].astype(np.float64)
-        return np.asarray(factors @ sources.fold_in.voices(history).T)
+        return sources.fold_in.shares(history, items)
     if sources.content is not None:
         alike = sources.content[items].astype(np.float64) @ sources.content[history].T.astype(np.float64)
         return np.asarray(alike / max(len(history), 1))
@@ -39,7 +40,8 @@ def reasons_for(
     answers = []
     for item, shares in zip(items.tolist(), history_shares(sources, history, items), strict=True):
         by_track = np.bincount(places, weights=shares, minlength=len(distinct))
-        strongest = np.lexsort((distinct, -by_track))[:MOST_NAMED]
+        compared = np.round(by_track / max(float(np.abs(by_track).max()), 1e-300), DIGITS)
+        strongest = np.lexsort((distinct, -compared))[:MOST_NAMED]
         named = [f"“{titles[distinct[at]]}” by {artists[distinct[at]]}" for at in strongest if by_track[at] > 0]
         reasons = [f"because you listened to {', '.join(named)}"] if named else []
         if int(sources.artists[item]) in heard:

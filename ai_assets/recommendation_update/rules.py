@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_assets.recommendation_update.recordings import kind_of
+
 Mask = NDArray[np.bool_]
 
-TEXT_FIELDS = ("artist", "album", "folder", "genre", "track", "title")
+TEXT_FIELDS = ("artist", "album", "folder", "genre", "kind", "track", "title")
 FIELDS = (*TEXT_FIELDS, "duration")
 TEXT_OPERATORS = ("is", "begins_with", "contains")
 NUMBER_OPERATORS = ("longer_than", "shorter_than")
@@ -28,8 +30,9 @@ class Rule:
     """One exclusion.
 
     Attributes:
-        field: `artist album folder genre track title` (text, compared case-folded) or `duration` (seconds). A folder
-            holds everything below it.
+        field: `artist album folder genre kind track title` (text, compared case-folded) or `duration` (seconds). A
+            folder holds everything below it; the kind is what the title says of the version (`live`, `remix`, …, else
+            `studio`).
         operator: `is`, `begins_with`, `contains` for text; `longer_than`, `shorter_than` for the duration.
         listener: pseudonym the rule holds for; None = all listeners.
         season: `MM-DD..MM-DD`, both days included, may run over new year: the rule holds on these days (UTC) of every
@@ -72,31 +75,43 @@ class Rule:
         return first <= today <= last if first <= last else today >= first or today <= last
 
 
+class Columns(Protocol):
+    """What `allowed_mask` reads: which tracks may be shown at all, and which a rule matches."""
+
+    @property
+    def shown(self) -> Mask: ...
+
+    def matches(self, rule: Rule) -> Mask: ...
+
+
 @dataclass(frozen=True)
 class RuleColumns:
-    """The catalogue as rules read it, made once per snapshot; what a rule matches is remembered.
+    """The catalogue as rules read it, made once per snapshot; a text column is folded when a rule first reads it.
 
     Attributes:
         shown: (items,) True where a track is neither deleted nor synthetic.
-        texts: field -> (items,) case-folded text; seconds: (items,) duration, NaN where unknown.
+        catalogue: the columns; seconds: (items,) duration, NaN where unknown.
     """
 
     shown: Mask
-    texts: Mapping[str, NDArray[np.str_]]
+    catalogue: Mapping[str, NDArray[Any]]
     seconds: NDArray[np.float64]
+    _texts: dict[str, NDArray[np.str_]] = field(default_factory=dict, repr=False, compare=False)
     _matched: dict[tuple[str, str, str], Mask] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, catalogue: Mapping[str, NDArray[Any]]) -> RuleColumns:
         """From columns `track title artist album genre root path duration_seconds deleted`, and `synthetic` if any."""
-        count = len(catalogue["track"])
         hidden = catalogue["deleted"].astype(bool)
         if "synthetic" in catalogue:
             hidden = hidden | catalogue["synthetic"].astype(bool)
-        texts = {name: _folded(catalogue[name], count) for name in TEXT_FIELDS if name != "folder"}
-        places = (f"{root}/{path}" if path else "" for root, path in zip(*_places(catalogue), strict=True))
-        texts["folder"] = _folded(list(places), count)
-        return cls(~hidden, texts, np.asarray(catalogue["duration_seconds"], np.float64))
+        return cls(~hidden, catalogue, np.asarray(catalogue["duration_seconds"], np.float64))
+
+    def text(self, name: str) -> NDArray[np.str_]:
+        """(items,) case-folded text of a field."""
+        if name not in self._texts:
+            self._texts[name] = _folded(_values(self.catalogue, name), len(self.shown))
+        return self._texts[name]
 
     def matches(self, rule: Rule) -> Mask:
         """(items,) True where the rule applies, whoever asks and whenever."""
@@ -112,7 +127,7 @@ class RuleColumns:
             bound = float(rule.value)
             with np.errstate(invalid="ignore"):
                 return self.seconds > bound if rule.operator == "longer_than" else self.seconds < bound
-        texts, wanted = self.texts[rule.field], rule.value.strip().casefold()
+        texts, wanted = self.text(rule.field), rule.value.strip().casefold()
         if rule.field == "folder" and rule.operator == "is":
             # a folder is named by the whole way to it, or by the way below its root
             wanted = wanted.strip("/") + "/"
@@ -125,8 +140,35 @@ class RuleColumns:
         return np.asarray(np.char.find(texts, wanted) >= 0)
 
 
+@dataclass(frozen=True)
+class ChangedColumns:
+    """Columns of a catalogue of which some tracks have changed or been added since `before` was made.
+
+    Attributes:
+        places: item codes of the changed tracks, whose columns are `changed`; all codes behind `before` are among them.
+    """
+
+    before: Columns
+    changed: Columns
+    places: NDArray[np.int64]
+
+    @property
+    def shown(self) -> Mask:
+        return self._joined(self.before.shown, self.changed.shown)
+
+    def matches(self, rule: Rule) -> Mask:
+        """(items,) True where the rule applies."""
+        return self._joined(self.before.matches(rule), self.changed.matches(rule))
+
+    def _joined(self, before: Mask, changed: Mask) -> Mask:
+        whole = np.zeros(max(len(before), int(self.places.max(initial=-1)) + 1), bool)
+        whole[: len(before)] = before
+        whole[self.places] = changed
+        return whole
+
+
 def allowed_mask(
-    columns: RuleColumns, rules: Iterable[Rule] = (), *, listener: str | None = None, day: date | None = None
+    columns: Columns, rules: Iterable[Rule] = (), *, listener: str | None = None, day: date | None = None
 ) -> Mask:
     """(items,) True where a track may be shown to this listener on this day (today, UTC): a fresh array.
 
@@ -147,8 +189,14 @@ def _folded(values: Iterable[Any], count: int) -> NDArray[np.str_]:
     return texts.astype(str)
 
 
-def _places(catalogue: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    return catalogue["root"], catalogue["path"]
+def _values(catalogue: Mapping[str, NDArray[Any]], name: str) -> Iterable[Any]:
+    """What a text field reads of each track."""
+    if name == "kind":
+        return [kind_of(str(title or "")) for title in catalogue["title"]]
+    if name == "folder":
+        places = zip(catalogue["root"], catalogue["path"], strict=True)
+        return [f"{root}/{path}" if path else "" for root, path in places]
+    return catalogue[name]
 
 
 def _number(text: str) -> float:

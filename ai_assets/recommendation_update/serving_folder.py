@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_assets.recommendation_update.recordings import song_keys
 from resources.vector_index.generation import CURRENT, file_digest, next_number, prune, swap, sync_folder
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def write_generation(
     aside.mkdir()
     try:
         whole = catalogue if "synthetic" in catalogue else catalogue.assign(synthetic=False)
-        table = pa.Table.from_pandas(whole[list(CATALOGUE_COLUMNS)], preserve_index=False)
+        # which tracks are versions of one song is found once, here: answering would wait seconds for it
+        whole = whole.assign(song=song_keys(whole["title"], whole["artist"]))
+        table = pa.Table.from_pandas(whole[[*CATALOGUE_COLUMNS, "song"]], preserve_index=False)
         pq.write_table(table.replace_schema_metadata(None), aside / "catalogue.parquet")
         stored: dict[str, Any] = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
         np.savez(aside / "model.npz", **stored)
@@ -78,3 +81,20 @@ def current_folder(folder: Path) -> Path | None:
     """The current serving generation, or None."""
     pointer = folder / CURRENT
     return folder / pointer.read_text().strip() if pointer.is_file() else None
+
+
+def usable_folders(folder: Path) -> list[Path]:
+    """The current generation, then the others from the newest on; empty where none was ever made current."""
+    current = current_folder(folder)
+    if current is None:
+        return []
+    others = [path for path in folder.glob("gen-*") if path.name[4:].isdigit() and path != current]
+    return [current, *sorted(others, key=lambda path: -int(path.name[4:]))]
+
+
+def check_digests(generation: Path) -> None:
+    """Raises ValueError where a file does not match its digest in the manifest."""
+    manifest = json.loads((generation / "manifest.json").read_text())
+    for name, digest in manifest["files"].items():
+        if file_digest(generation / name) != digest:
+            raise ValueError(f"{generation / name} is damaged: its sha256 is not the one of the manifest")

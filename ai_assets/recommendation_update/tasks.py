@@ -22,6 +22,10 @@ def update_recommendations_task(
 ) -> dict[str, Any]:
     """Bring recommendations up to date from new events (realtime), anew (batch), or with their indices (index).
 
+    Aktualisiert die Empfehlungen aus neuen Ereignissen (realtime), von Grund auf (batch) oder samt den Indizes (index).
+
+    Met à jour les recommandations d’après les nouvelles écoutes (realtime), de zéro (batch) ou avec les index (index).
+
     Args:
         user_segment: None (all), listeners as in the events, or an activity group; chooses what is reported.
         update_type: `batch`, `realtime` or `index`.

@@ -1,4 +1,4 @@
-"""`ai-assets ui`: code server, daemon, guarded Dagster UI and MLflow UI, which start together and end together.
+"""`ai-assets ui` and `up --team`: code server, daemon, guarded Dagster UI, MLflow UI and workers, which end together.
 
 All share one code server. It listens on a socket in a private folder: whoever reaches it may run code. What each
 process does is theirs; here are ports, order, readiness and the end. How nothing is left behind: `descendants`.
@@ -35,6 +35,8 @@ READY_SECONDS = 180.0
 STOP_SECONDS = 15.0
 LOCATION = "music_ai"
 PR_SET_PDEATHSIG = 1
+WORKER = "worker"
+WORKER_PAUSE_SECONDS = 2.0
 
 
 class StartFailed(Exception):
@@ -62,11 +64,15 @@ class Supervisor:
         platform: of a prepared home.
         say: prints one line.
         module: where the code server finds the definitions.
+        workers: how many Celery workers to start and to keep alive.
+        concurrency: of each worker.
     """
 
     platform: Platform
     say: Callable[[str], None]
     module: str = "ai_assets.definitions"
+    workers: int = 0
+    concurrency: int = 1
     children: list[Child] = field(default_factory=list)
     mark: str = field(default_factory=lambda: secrets.token_hex(16))
     _stopping: bool = False
@@ -107,6 +113,8 @@ class Supervisor:
         mlflow_port = self._start_mlflow(_port(settings.mlflow_port))
         self._wait("code server", lambda: answers(self._code_socket))
         self._spawn("daemon", ["dagster._daemon", "run", "-w", str(workspace)])
+        for number in range(self.workers):
+            self._start_worker(f"{WORKER} {number + 1}")
         ui_port = _port(settings.ui_port, besides=mlflow_port)
         self._spawn("dagster ui", ["ai_assets.cli", "serve-ui", "--port", str(ui_port), "--workspace", str(workspace)])
         self._wait("dagster ui", lambda: answers(ui_port))
@@ -141,13 +149,27 @@ class Supervisor:
 
     def _watch(self) -> int:
         while not self._stopping:
-            for child in self.children:
+            for child in list(self.children):
+                if child.name.startswith(WORKER) and child.process.poll() is not None:
+                    self._replace_worker(child)
                 self._check(child)
             time.sleep(0.3)
         self.say("stopping …")
         return 0
 
+    def _start_worker(self, name: str) -> None:
+        self._spawn(name, ["ai_assets.cli", "worker", "--concurrency", str(self.concurrency)])
+
+    def _replace_worker(self, child: Child) -> None:
+        """A worker that died (out of memory, say) takes nothing else along: its step is retried on the next one."""
+        self.say(f"the {child.name} ended with status {child.process.returncode}; starting it again (see {child.log})")
+        time.sleep(WORKER_PAUSE_SECONDS)
+        self.children.remove(child)
+        self._start_worker(child.name)
+
     def _check(self, child: Child) -> None:
+        if child.name.startswith(WORKER):
+            return
         if child.process.poll() is not None:
             raise StartFailed(f"the {child.name} ended with status {child.process.returncode}; see {child.log}")
 
