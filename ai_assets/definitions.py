@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 
 from ai_assets.automation import with_automation
+from ai_assets.freshness import with_freshness
+from resources.executors import step_executor
 from resources.platform import Platform
 from resources.settings import Settings, load_settings
 
@@ -35,6 +37,13 @@ LANDING = [
         kinds={"file"},
         owners=["team:data-engineering"],
     ),
+    dg.AssetSpec(
+        "landing_covers",
+        group_name="landing",
+        description="The user's own SVG covers in `landing/covers`: what the cover generator may learn from.",
+        kinds={"file"},
+        owners=["team:data-engineering"],
+    ),
 ]
 
 
@@ -56,12 +65,12 @@ def build_definitions(settings: Settings | None = None, **overrides: Any) -> dg.
     platform = Platform(settings or load_settings())
     resources: Mapping[str, Any] = {**platform.resources(), "memory": dg.mem_io_manager, **overrides}
     return dg.Definitions(
-        assets=[*LANDING, *with_automation(family_assets())],
+        assets=[*LANDING, *with_freshness(with_automation(family_assets()))],
         resources=resources,
         jobs=JOBS,
         sensors=build_sensors(platform.settings),
         schedules=SCHEDULES,
-        executor=dg.in_process_executor,
+        executor=step_executor(platform.settings),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 from pathlib import Path
@@ -18,15 +19,26 @@ if TYPE_CHECKING:
 TABLE_MODULES = (
     "ai_assets.data_processing.batches",
     "ai_assets.data_processing.event_inbox",
+    "ai_assets.data_processing.raw_store",
     "ai_assets.data_processing.unresolved",
+    "ai_assets.data_processing.external_tracks",
     "ai_assets.contract.tasks",
+    "ai_assets.content_generation.items",
     "ai_assets.content_generation.review_store",
     "ai_assets.recommendation_update.rule_store",
+    "ai_assets.recommendation_update.wishes",
+    "ai_assets.recommendation_update.experiments",
+    "resources.erasures",
+    "resources.event_stream",
     "resources.quarantine",
     "resources.lake.ledger",
     "resources.lake.fence",
+    "resources.run_leases",
     "resources.alerts",
+    "resources.task_counts",
     "resources.vector_index.delta",
+    "ai_assets.model_training.tuning",
+    "ai_assets.model_training.retraining",
 )
 
 
@@ -52,7 +64,26 @@ def prepare_home(settings: Settings) -> Platform:
             with open_instance(platform) as instance:
                 instance.get_runs(limit=1)
                 instance.get_dynamic_partitions("audio_batches")
+    if not is_prepared(settings):
+        (home.locks / "prepared").write_text(_stamp())
     return platform
+
+
+def is_prepared(settings: Settings) -> bool:
+    """Whether this release has made the home ready; not so for one that an older release made."""
+    file = settings.places.locks / "prepared"
+    return file.is_file() and file.read_text() == _stamp()
+
+
+def _stamp() -> str:
+    """Changes with the release and with the modules that own tables: a home with an older one lacks some."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        release = version("music-ai-assets")
+    except PackageNotFoundError:
+        release = "source"
+    return hashlib.sha256("\n".join((release, *TABLE_MODULES)).encode()).hexdigest()[:16]
 
 
 def open_instance(platform: Platform) -> dg.DagsterInstance:

@@ -13,24 +13,26 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ai_assets.audio_status import ACCEPTED
 from ai_assets.contract.errors import PermanentError
 from ai_assets.contract.progress import Progress, listening
 from ai_assets.contract.spec import CONTRACTS
 from ai_assets.contract.trace import TRACE_TAG
-from ai_assets.data_processing.batches import AudioInbox
+from ai_assets.data_processing.batches import AudioInbox, newest_of_files
 from ai_assets.data_processing.event_inbox import EventInbox
 from ai_assets.data_processing.presence import Presence
 from ai_assets.home import open_instance, prepare_home
+from ai_assets.on_workers import PARTITION, execute_on_workers
 from ai_assets.partitions import AUDIO_BATCHES
 from ai_assets.planning import Item, Planner, RunPlan, event_inbox, next_run
 from resources.alerts import Alert
+from resources.executors import works_elsewhere
 from resources.platform import Platform
 from resources.settings import load_settings
 
 if TYPE_CHECKING:
     import dagster as dg
 
-ACCEPTED_STATUS = ("ok", "short")
 LAUNCH_TAG = "ai_assets/launch"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 MOST_FAILURES = 8
@@ -88,6 +90,7 @@ class Launcher:
         platform: of a prepared home.
         progress: told of every step's beginning, work and end.
         overrides: resources that replace the platform's own (tests).
+        here: work on steps in this process although the home has workers (a task is on one of them already).
     """
 
     def __init__(
@@ -97,8 +100,10 @@ class Launcher:
         progress: Callable[[Progress], None] | None = None,
         on_run: Callable[[RunPlan, Sequence[Item]], None] | None = None,
         overrides: Mapping[str, Any] | None = None,
+        here: bool = False,
     ) -> None:
         self.platform = platform
+        self._distributed = works_elsewhere(platform.settings) and not here
         self._progress = progress
         self._on_run = on_run
         self._overrides = dict(overrides or {})
@@ -134,13 +139,23 @@ class Launcher:
         self.register_batches()
         return Taken(files, waiting, tuple(batches), roots)
 
-    def note_missing_files(self, roots: Iterable[str] | None = None, *, confirmed: bool = False) -> None:
-        """Mark files that are no longer there; a root that lost a fifth of its files at once only alerts."""
+    def note_missing_files(
+        self, roots: Iterable[str] | None = None, *, confirmed: bool = False, alert: bool = True
+    ) -> bool:
+        """Mark files that are no longer there; a root that lost a fifth of its files at once only alerts.
+
+        Without `alert` nothing is said yet: new files that are still to be analysed may be the lost ones. Returns
+        whether something waits for confirmation.
+        """
         presence = Presence(self.platform.database, self.platform.lake, self.platform.home.root)
-        for root in roots if roots is not None else self.inbox().roots():
-            look = presence.look(root, confirmed=confirmed)
-            if look.suspended:
-                self.platform.alerts.raise_alert(Alert(f"vanished:{root}", "files_vanished", look.message))
+        looks = [presence.look(root, confirmed=confirmed) for root in roots or self.inbox().roots()]
+        for look in looks:
+            if not look.suspended:
+                self.platform.alerts.resolve(f"vanished:{look.root}")
+            elif alert:
+                look.warn()
+                self.platform.alerts.raise_alert(Alert(f"vanished:{look.root}", "files_vanished", look.message))
+        return any(look.suspended for look in looks)
 
     def register_batches(self) -> list[str]:
         """Add the partitions of frozen batches that Dagster does not know yet; returns all keys in its order."""
@@ -182,7 +197,7 @@ class Launcher:
                 for item in found
                 if (item.asset, item.key, item.digest) not in tried and (wanted is None or item.asset in wanted)
             ]
-            plan = next_run(left, self.planner.order, self.register_batches())
+            plan = next_run(left, self.planner.order, self.register_batches(), self.planner.rows_by_day())
             if plan is None:
                 self._follow(summary)
                 return summary
@@ -206,13 +221,14 @@ class Launcher:
     def _launch(self, plan: RunPlan, summary: Summary) -> None:
         """One run; a range that fails is halved until the bad partitions stand alone, so that they hold up no other."""
         run_id = summary.run_id if not summary.runs else str(uuid.uuid4())
-        result = self.execute(plan, run_id=run_id, tags=self._tags(summary))
-        summary.runs.append(Done(plan, result.run_id, result.success, _seconds(self.instance, result.run_id)))
-        if result.success:
+        run_id = free_run_id(self.instance, run_id)
+        success = self.execute(plan, run_id=run_id, tags=self._tags(summary))
+        summary.runs.append(Done(plan, run_id, success, _seconds(self.instance, run_id)))
+        if success:
             return
         middle = len(plan.keys) // 2
         if middle == 0 or len(summary.failures) >= MOST_FAILURES:
-            summary.failures += failures(self.instance, result.run_id, plan)
+            summary.failures += failures(self.instance, run_id, plan)
             return
         self._launch(RunPlan(plan.assets, plan.keys[:middle]), summary)
         self._launch(RunPlan(plan.assets, plan.keys[middle:]), summary)
@@ -250,15 +266,25 @@ class Launcher:
         tags = {LAUNCH_TAG: summary.run_id}
         return tags | {TRACE_TAG: summary.trace_id} if summary.trace_id else tags
 
-    def execute(self, plan: RunPlan, *, run_id: str, tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
-        """Execute one run in this process."""
+    def execute(self, plan: RunPlan, *, run_id: str, tags: Mapping[str, str]) -> bool:
+        """Execute one run, led by this process, on workers where the home is so configured; whether it succeeded."""
         import dagster as dg
 
         job = self.definitions.resolve_implicit_global_asset_job_def()
         ranged = {RANGE_START: plan.keys[0], RANGE_END: plan.keys[-1]} if len(plan.keys) > 1 else {}
-        run_id = free_run_id(self.instance, run_id)
+        if self._distributed:
+            single = {PARTITION: plan.keys[0]} if len(plan.keys) == 1 else {}
+            return execute_on_workers(
+                job.name,
+                instance=self.instance,
+                assets=plan.assets,
+                run_id=run_id,
+                tags={**tags, **ranged, **single},
+                run_config=QUIET_LOGS,
+                progress=self._progress,
+            )
         observe = listening(self._progress) if self._progress is not None else nullcontext()
-        with observe:
+        with observe, self.platform.run_leases.leading(run_id):
             return job.execute_in_process(
                 asset_selection=[dg.AssetKey(name) for name in plan.assets],
                 partition_key=plan.keys[0] if len(plan.keys) == 1 else None,
@@ -267,7 +293,7 @@ class Launcher:
                 tags={**tags, **ranged},
                 run_config=QUIET_LOGS,
                 raise_on_error=False,
-            )
+            ).success
 
 
 def free_run_id(instance: dg.DagsterInstance, run_id: str) -> str:
@@ -278,7 +304,7 @@ def free_run_id(instance: dg.DagsterInstance, run_id: str) -> str:
 @contextmanager
 def launched() -> Iterator[Launcher]:
     """A launcher over the home of the environment: what tasks use."""
-    with Launcher(prepare_home(load_settings())) as launcher:
+    with Launcher(prepare_home(load_settings()), here=True) as launcher:
         yield launcher
 
 
@@ -288,13 +314,14 @@ def run_op_job(name: str, config: Mapping[str, Any], *, run_id: str, trace_id: s
         job = launcher.definitions.resolve_job_def(name)
         run_id = free_run_id(launcher.instance, run_id)
         op = job.nodes[0].name
-        result = job.execute_in_process(
-            run_config={"ops": {op: {"config": dict(config)}}, **QUIET_LOGS},
-            instance=launcher.instance,
-            run_id=run_id,
-            tags={TRACE_TAG: trace_id},
-            raise_on_error=False,
-        )
+        with launcher.platform.run_leases.leading(run_id):
+            result = job.execute_in_process(
+                run_config={"ops": {op: {"config": dict(config)}}, **QUIET_LOGS},
+                instance=launcher.instance,
+                run_id=run_id,
+                tags={TRACE_TAG: trace_id},
+                raise_on_error=False,
+            )
         if not result.success:
             raise PermanentError(failures(launcher.instance, run_id, RunPlan((name,), ()))[0].message)
         return dict(result.output_for_node(op))
@@ -320,10 +347,10 @@ def audio_counts(platform: Platform, taken: Taken | None) -> dict[str, int]:
     quality = platform.lake.table("audio_quality")
     if quality.exists:
         frame = quality.frame(["batch", "root", "path", "status"])
-        frame = frame[frame["root"].isin(taken.roots)].drop_duplicates(["root", "path"], keep="last")
-        present = AudioInbox(platform.database, platform.home.root).gone()
-        here = [place not in present for place in zip(frame["root"], frame["path"], strict=True)]
-        accepted = int(frame[here]["status"].isin(ACCEPTED_STATUS).sum())
+        frame = newest_of_files(frame[frame["root"].isin(taken.roots)])
+        gone = AudioInbox(platform.database, platform.home.root).gone()
+        here = [place not in gone for place in zip(frame["root"], frame["path"], strict=True)]
+        accepted = int(frame[here]["status"].isin(ACCEPTED).sum())
     refused = max(taken.files - taken.waiting - accepted, 0)
     return {"files": taken.files, "accepted": accepted, "refused": refused, "waiting": taken.waiting}
 

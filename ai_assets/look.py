@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ai_assets.data_processing.batches import full_path
+from resources.error_codes import remedy
 from resources.platform import Platform
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def quarantined(platform: Platform, table: str | None = None) -> list[dict[str, 
             "source": full_path(row["source"], platform.home.root),
             "reason": row["reason"],
             "code": row["code"],
+            "remedy": remedy(row["code"]),
             "first_seen": row["first_seen"],
             "attempts": row["attempts"],
         }

@@ -6,9 +6,9 @@ Dagster's own stale mark is slower and does not look through an edge with more t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from ai_assets.contract.lineage import Entries, inputs_digest
 from ai_assets.contract.spec import CONTRACTS, AssetContract
@@ -19,7 +19,10 @@ from ai_assets.data_processing.unresolved import Unresolved
 from resources.platform import Platform
 
 MISSING, CODE, INPUTS, PENDING, RETRY = "missing", "code changed", "inputs changed", "new events", "tracks arrived"
+CHANGED = "changed since it was made"
 LONGEST_RANGE = {"batch": 8, "day": 366}
+MOST_ROWS = 300_000
+"""Raw event rows of one run over days: what a run holds in memory at once (a day alone may have more)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class RunPlan:
 
 
 def event_inbox(platform: Platform) -> EventInbox:
-    return EventInbox(platform.database, platform.lake, platform.quarantine, platform.pseudonyms, platform.home.root)
+    return EventInbox(platform)
 
 
 def topological(contracts: Mapping[str, AssetContract]) -> list[str]:
@@ -65,8 +68,9 @@ def topological(contracts: Mapping[str, AssetContract]) -> list[str]:
 class Planner:
     """Plans over one home."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, *, today: Callable[[], str] | None = None) -> None:
         self._platform = platform
+        self._today = today or (lambda: f"{datetime.now(UTC):%Y-%m-%d}")
         self.order = topological(CONTRACTS)
 
     def items(self, entries: Entries | None = None) -> list[Item]:
@@ -83,6 +87,10 @@ class Planner:
                 if reason:
                     found.append(Item(name, key, reason, digest))
         return found
+
+    def rows_by_day(self) -> dict[str, int]:
+        """Raw event rows of every day."""
+        return {day: entry.rows or 0 for day, entry in self._platform.lake.ledger.entries("raw_events").items()}
 
     def forced(self, names: Sequence[str]) -> list[Item]:
         """Items that make unpartitioned assets anew, stale or not, in the order of the lineage."""
@@ -121,6 +129,8 @@ class Planner:
             return (PENDING if pending else "" if key in held else MISSING), ",".join(pending)
         if key not in held:
             return MISSING, digest
+        if contract.outdated is not None and contract.outdated(self._platform):
+            return CHANGED, digest + "changed"
         if held[key].code_version != contract.code_version:
             return CODE, digest
         if held[key].inputs_digest != digest:
@@ -131,7 +141,8 @@ class Planner:
 
     def _expected(self, entries: Entries) -> dict[str, list[str]]:
         inbox = AudioInbox(self._platform.database, self._platform.home.root)
-        days = sorted(key for key in entries.get("raw_events", {}) if key)
+        # an event may be dated a few minutes ahead: a day that has not begun has no partition, and waits until it has
+        days = sorted(key for key in entries.get("raw_events", {}) if key and key <= self._today())
         return {"": [""], "batch": inbox.batches(), "day": days}
 
     def _days_to_retry(self) -> list[str]:
@@ -142,8 +153,15 @@ class Planner:
         return unresolved.days_to_retry(TrackMatcher.of(table.frame(), self._platform.home.root))
 
 
-def next_run(items: Sequence[Item], order: Sequence[str], batches: Sequence[str]) -> RunPlan | None:
-    """The next run to launch: the first asset that wants work, and all of its partitioning that can go along."""
+def next_run(
+    items: Sequence[Item], order: Sequence[str], batches: Sequence[str], rows: Mapping[str, int] | None = None
+) -> RunPlan | None:
+    """The next run to launch: the first asset that wants work, and all of its partitioning that can go along.
+
+    Args:
+        batches: all batches in the order of their partitions.
+        rows: raw event rows by day; a run over days is bounded by them.
+    """
     wanting: dict[str, list[str]] = {}
     for item in items:
         wanting.setdefault(item.asset, []).append(item.key)
@@ -153,7 +171,7 @@ def next_run(items: Sequence[Item], order: Sequence[str], batches: Sequence[str]
     partitioning = CONTRACTS[first].partitioning
     if CONTRACTS[first].policy == "source" and partitioning is None:
         return RunPlan((first,), ())  # only what it brings says which partitions there are
-    keys = _range(wanting[first], partitioning.column if partitioning else "", batches)
+    keys = _range(wanting[first], partitioning.column if partitioning else "", batches, rows or {})
     chosen: list[str] = []
     dirty: set[str] = set()
     for name in order:
@@ -175,25 +193,26 @@ def _whole_steps(names: Iterable[str]) -> list[str]:
     return [name for name in CONTRACTS if CONTRACTS[name].step in steps]
 
 
-def day_ranges(days: Sequence[str]) -> list[list[str]]:
-    """Sorted days cut into ranges without a gap."""
+def day_ranges(days: Sequence[str], rows: Mapping[str, int]) -> list[list[str]]:
+    """Sorted days cut into ranges without a gap, none with too many raw event rows (`rows` by day)."""
     ranges: list[list[str]] = []
     left = list(days)
     while left:
-        ranges.append(_range(left, "day", ()))
+        ranges.append(_range(left, "day", (), rows))
         left = left[len(ranges[-1]) :]
     return ranges
 
 
-def _range(keys: Sequence[str], column: str, batches: Sequence[str]) -> list[str]:
+def _range(keys: Sequence[str], column: str, batches: Sequence[str], rows: Mapping[str, int]) -> list[str]:
     """The longest beginning of `keys` without a gap in the order of their partitions definition, bounded."""
     if not column:
         return [""]
     place = {key: index for index, key in enumerate(batches)} if column == "batch" else None
-    chosen = [keys[0]]
+    chosen, held = [keys[0]], rows.get(keys[0], 0)
     for key in keys[1:]:
+        held += rows.get(key, 0)
         follows = place[key] == place[chosen[-1]] + 1 if place is not None else key == _next_day(chosen[-1])
-        if not follows or len(chosen) >= LONGEST_RANGE[column]:
+        if not follows or len(chosen) >= LONGEST_RANGE[column] or held > MOST_ROWS:
             break
         chosen.append(key)
     return chosen

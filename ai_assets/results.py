@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ai_assets.recommendation_update.histories import all_histories
-from ai_assets.recommendation_update.query import QuerySnapshot, recommend, similar
+from ai_assets.recommendation_update.current import histories, open_snapshot
+from ai_assets.recommendation_update.query import recommend, similar
 from resources.platform import Platform
 
 SHOWN = 5
@@ -38,23 +38,20 @@ def model_metrics(platform: Platform) -> list[dict[str, Any]]:
 
 def example_listener(platform: Platform) -> dict[str, Any] | None:
     """Recommendations of the listener with the longest history, with reasons."""
-    snapshot = QuerySnapshot.load(platform.home.indices / "serving")
-    histories = all_histories(platform.lake.table("listening_events"), snapshot.codes) if snapshot is not None else {}
-    if snapshot is None or not histories:
+    snapshot = open_snapshot(platform)
+    known = histories(platform, snapshot) if snapshot is not None else {}
+    if snapshot is None or not known:
         return None
-    listener = max(sorted(histories), key=lambda name: len(histories[name]))
-    answers, _ = recommend(snapshot, histories[listener], SHOWN)
+    listener = max(sorted(known), key=lambda name: len(known[name]))
+    answers, _ = recommend(snapshot, known[listener], SHOWN)
     titles, artists = snapshot.catalogue["title"], snapshot.catalogue["artist"]
-    rows = [
-        {"title": titles[answer.item], "artist": artists[answer.item], "why": "; ".join(answer.reasons)}
-        for answer in answers
-    ]
-    return {"name": f"{listener} ({len(histories[listener])} plays)", "rows": rows}
+    rows = [{"title": titles[answer.item], "artist": artists[answer.item], "why": answer.reasons} for answer in answers]
+    return {"name": listener, "plays": len(known[listener]), "rows": rows}
 
 
 def example_track(platform: Platform) -> dict[str, Any] | None:
     """Tracks similar to the most played one."""
-    snapshot = QuerySnapshot.load(platform.home.indices / "serving")
+    snapshot = open_snapshot(platform)
     if snapshot is None or not len(snapshot.catalogue["track"]):
         return None
     item = int(snapshot.catalogue["plays"].argmax())
@@ -64,19 +61,16 @@ def example_track(platform: Platform) -> dict[str, Any] | None:
     return {"name": f"{columns['artist'][item]} - {columns['title'][item]}", "rows": rows} if rows else None
 
 
-def content_places(platform: Platform) -> list[str]:
-    """One line per kind of generated content: an example and where it lies."""
-    lines = []
-    for table, word in (("track_descriptions", "text"), ("cover_art", "cover"), ("generated_music", "music")):
+def content_places(platform: Platform, lang: str) -> list[dict[str, Any]]:
+    """One row per kind of content: how many there are, and an example: a text, in `lang` if there is one, or files."""
+    found = []
+    for table, kind in (("track_descriptions", "text"), ("cover_art", "cover"), ("generated_music", "music")):
         handle = platform.lake.table(table)
         rows = handle.arrow(["item", "lang", "text", "files"]).to_pylist() if handle.exists else []
         if not rows:
             continue
-        first = rows[0]
-        if first["text"]:
-            lines.append(f"{word:6} {len(rows)} made, for example ({first['lang']}): {first['text']}")
-        else:
-            files = json.loads(first["files"])
-            places = "  ".join(str(platform.blobs.path(name)) for name in files.values())
-            lines.append(f"{word:6} {len(rows)} made, for example: {places}")
-    return lines
+        first = next((row for row in rows if row["lang"] == lang), rows[0])
+        files = [] if first["text"] else json.loads(first["files"]).values()
+        example = first["text"] or "  ".join(str(platform.blobs.path(name)) for name in files)
+        found.append({"kind": kind, "count": len(rows), "example": example})
+    return found

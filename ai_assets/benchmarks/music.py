@@ -102,18 +102,18 @@ def tunes(
 
 
 def tune_figures(items: Sequence[MusicItem]) -> dict[str, float]:
-    """Means over tunes, the longest copied run as the largest; keys as told by the profiles that did not rank."""
+    """Means over tunes, the longest copied run as the largest; keys as told by the profiles that did not rank.
+
+    A mode that training does not know is not asked for, and has no figure.
+    """
     checks = [item.checks for item in items]
-
-    def agreement(mode: str) -> float:
-        heard = [c["key_found_other"] == c["key_asked"] for c in checks if c["key_asked"].endswith(mode)]
-        return round(float(np.mean(heard)), 4)
-
+    agreement = {}
+    for name, mode in (("key_agreement", ""), ("key_agreement_major", "major"), ("key_agreement_minor", "minor")):
+        if heard := [c["key_found_other"] == c["key_asked"] for c in checks if c["key_asked"].endswith(mode)]:
+            agreement[name] = round(float(np.mean(heard)), 4)
     return {
         "bars_complete": float(np.mean([c["bars_complete"] for c in checks])),
-        "key_agreement": agreement(""),
-        "key_agreement_major": agreement("major"),
-        "key_agreement_minor": agreement("minor"),
+        **agreement,
         "repeated_bars": round(float(np.mean([c["repeated_bars"] for c in checks])), 4),
         "notes_in_scale": round(float(np.mean([c["notes_in_scale"] for c in checks])), 4),
         "longest_copied_run": max(c["longest_copied_run"] for c in checks),

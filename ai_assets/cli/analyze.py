@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
+from ai_assets.audio_analysis.report_words import Language, ReportWords
+from ai_assets.audio_status import ACCEPTED
 from ai_assets.cli.errors import NOT_ACCEPTED
-from ai_assets.cli.output import ERR, OUT, json_option, rows_table
-
-ACCEPTED = ("ok", "short")
+from ai_assets.cli.language import lang_option
+from ai_assets.cli.output import ERR, OUT, counted, emit_json, json_option, literal, rows_table
+from resources.processors import usable_processors
 
 
 @click.command()
@@ -22,6 +21,7 @@ ACCEPTED = ("ok", "short")
 @click.option("--features", is_flag=True, help="Add the 518 named features (with --json).")
 @click.option("--only", type=click.Choice(["features"]), help="Compute and print nothing but this.")
 @click.option("--html", "html_folder", type=click.Path(file_okay=False, path_type=Path), help="Write a page per file.")
+@lang_option("Language of the pages")
 @json_option
 def analyze(
     files: tuple[str, ...],
@@ -29,6 +29,7 @@ def analyze(
     features: bool,
     only: str | None,
     html_folder: Path | None,
+    lang: Language,
     as_json: bool,
 ) -> int:
     """Tempo, key, loudness, defects and more of any audio files; needs no catalogue.
@@ -40,18 +41,19 @@ def analyze(
 
     answers: list[dict[str, Any]] = []
     pages = 0
-    for answer in analyse_paths(
-        files, workers=workers or os.cpu_count() or 1, features=features, only_features=only is not None
-    ):
+    found = analyse_paths(
+        files, workers=workers or usable_processors(), features=features, only_features=only is not None
+    )
+    for answer in counted(found, "analysing", len(files)):
         answers.append(answer)
         if as_json or only is not None:
-            sys.stdout.write(json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n")
-            sys.stdout.flush()
+            emit_json(answer)
         if html_folder is not None and answer["status"] in (*ACCEPTED, "partial"):
             from ai_assets.audio_analysis.report import write_page
 
             pages += 1
-            ERR.print(f"wrote {write_page(html_folder, pages, answer)}", highlight=False)
+            page = write_page(html_folder, pages, answer, ReportWords(lang))
+            ERR.print(literal(f"wrote {page}"), highlight=False)
     if not as_json and only is None:
         _show(answers)
     return 0 if all(answer["status"] in ACCEPTED for answer in answers) else NOT_ACCEPTED
@@ -73,4 +75,4 @@ def _show(answers: list[dict[str, Any]]) -> None:
     OUT.print(rows_table("analysis", rows, ["file", "status", "seconds", "bpm", "key", "LUFS", "findings"]))
     for answer in answers:
         if answer["reason"]:
-            OUT.print(f"{answer['path']}: {answer['reason']}", highlight=False)
+            OUT.print(literal(f"{answer['path']}: {answer['reason']}"), highlight=False)

@@ -1,4 +1,4 @@
-"""`recommend` and `similar`: ask the result. Loads neither torch nor Dagster."""
+"""`recommend`, `similar` and `why`: ask the result. Loads neither torch nor Dagster."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def recommend(ctx: click.Context, listener: str, k: int, as_json: bool) -> int:
 @json_option
 @click.pass_context
 def similar(ctx: click.Context, track: str, k: int, as_json: bool) -> int:
-    """Tracks that sound alike. TRACK is a track id, a path, or "artist - title"."""
+    """Tracks that sound alike. TRACK is a track id, a path, or "artist - title".
+
+    Example: `ai-assets similar "artist - title" --k 5`.
+    """
     from ai_assets.recommendation_update.answers import NothingToAnswer, similar_answer
 
     try:
@@ -57,6 +60,32 @@ def similar(ctx: click.Context, track: str, k: int, as_json: bool) -> int:
         OUT.print(_table("similar tracks", answer["similar"], reasons=False))
     else:
         OUT.print("Nothing can be compared with this track: it is silent or unreadable, and nobody has played it.")
+    return 0
+
+
+@click.command()
+@click.argument("listener")
+@click.argument("track")
+@json_option
+@click.pass_context
+def why(ctx: click.Context, listener: str, track: str, as_json: bool) -> int:
+    """From a recommendation back to the bytes: reasons, models, versions, batch, file; or what keeps TRACK out.
+
+    Example: `ai-assets why listener-007 "artist - title"`
+    """
+    from ai_assets.recommendation_update.answers import NothingToAnswer
+    from ai_assets.recommendation_update.why import steps, why_answer
+
+    try:
+        answer = why_answer(platform_of(ctx), listener, track)
+    except NothingToAnswer as error:
+        raise NotThere(str(error.args[0])) from None
+    if as_json:
+        emit_json(answer)
+        return 0
+    OUT.print(f"{answer['title']} by {answer['artist']} ({answer['track']})", highlight=False, markup=False)
+    for what, evidence in steps(answer):
+        OUT.print(f"{what:>20}  {evidence}", highlight=False, markup=False)
     return 0
 
 

@@ -21,7 +21,10 @@ def audit() -> None:
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, limit: int, as_json: bool) -> int:
-    """Show the newest records."""
+    """Show the newest records.
+
+    Example: `ai-assets audit list --limit 5`.
+    """
     records = [dict(record) for _, record in zip(range(limit), platform_of(ctx).audit.newest_first(), strict=False)]
     if as_json:
         emit_json(records)
@@ -35,7 +38,10 @@ def list_(ctx: click.Context, limit: int, as_json: bool) -> int:
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool) -> int:
-    """Check the chain and its signed checkpoints; exit status 1 and the first bad record when something was changed."""
+    """Check the chain and its signed checkpoints; exit status 1 and the first bad record when something was changed.
+
+    Example: `ai-assets audit verify`.
+    """
     log = platform_of(ctx).audit
     result = log.verify()
     answer = {
@@ -59,7 +65,10 @@ def verify(ctx: click.Context, as_json: bool) -> int:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_context
 def export(ctx: click.Context, file: Path) -> int:
-    """Write all records as JSON Lines into FILE (`-` for standard output)."""
+    """Write all records as JSON Lines into FILE (`-` for standard output).
+
+    Example: `ai-assets audit export audit.jsonl`.
+    """
     lines = (json.dumps(dict(record), ensure_ascii=False) + "\n" for record in platform_of(ctx).audit.records())
     if str(file) == "-":
         sys.stdout.writelines(lines)

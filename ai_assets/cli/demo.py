@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
 
+from ai_assets.audio_analysis.report_words import Language
 from ai_assets.cli.errors import FAILED
-from ai_assets.cli.output import ERR, OUT, StepPrinter, platform_of, rows_table
+from ai_assets.cli.language import lang_option
+from ai_assets.cli.output import ERR, StepPrinter, literal, platform_of
+from ai_assets.cli.result_page import Made, result_page
+from resources.processors import usable_processors
 
 if TYPE_CHECKING:
     from resources.platform import Platform
@@ -23,9 +26,15 @@ if TYPE_CHECKING:
               help="A folder of your own audio instead of the sample library.")  # fmt: skip
 @click.option("--events", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar="EVENTS",
               help="Your own listening events.")  # fmt: skip
+@lang_option("Language of the page of results")
 @click.pass_context
-def demo(ctx: click.Context, size: Literal["demo", "tiny"], audio: Path | None, events: Path | None) -> int:
-    """Make everything once, on a synthesised sample library (all its figures are synthetic), and show the results."""
+def demo(
+    ctx: click.Context, size: Literal["demo", "tiny"], audio: Path | None, events: Path | None, lang: Language
+) -> int:
+    """Make everything once, on a synthesised sample library (all its figures are synthetic), and show the results.
+
+    Example: `ai-assets demo --size tiny` (40 tracks, about a minute).
+    """
     from ai_assets.launch import Launcher
 
     started = time.monotonic()
@@ -47,8 +56,11 @@ def demo(ctx: click.Context, size: Literal["demo", "tiny"], audio: Path | None, 
         counts = launcher.check_counts()
     for failure in summary.failures:
         where = f" [{failure.keys[0]}]" if failure.keys else ""
-        ERR.print(f"[red]✗ {failure.asset}{where}[/red] {failure.message}")
-    results(platform, summary.runs, counts, checks, time.monotonic() - started)
+        ERR.print(f"[red]✗ {failure.asset}{where}[/red] {literal(failure.message)}")
+    made = Made(
+        len(summary.runs), time.monotonic() - started, counts, checks, own=audio is not None or events is not None
+    )
+    result_page(platform, made, lang)
     return FAILED if summary.failures else 0
 
 
@@ -78,7 +90,7 @@ def _synthesise(platform: Platform, size: Literal["demo", "tiny"]) -> None:
             home.landing_scores,
             home.truth,
             size=size,
-            workers=platform.settings.workers or os.cpu_count(),
+            workers=platform.settings.workers or usable_processors(),
             progress=lambda done, total, _name: progress.update(task, completed=done, total=total),
         )
     simulated = simulate_listening(read_truth(home.truth), home.landing_events, home.truth, size=size)
@@ -88,36 +100,3 @@ def _synthesise(platform: Platform, size: Literal["demo", "tiny"]) -> None:
         f"{len(report.odd)} odd files; {simulated.events:,} events of {simulated.listeners} listeners "
         "[dim](synthetic)[/dim]"
     )
-
-
-def results(
-    platform: Platform, runs: list[Any], counts: dict[str, str], failed_checks: list[dict[str, Any]], seconds: float
-) -> None:
-    """The page of results."""
-    from ai_assets.look import home_status
-    from ai_assets.results import content_places, example_listener, example_track, model_metrics
-
-    if not runs:
-        OUT.print("Everything is up to date; nothing had to be made.")
-    assets = [row | {"checks passed": counts.get(row["asset"])} for row in home_status(platform)["assets"]]
-    OUT.print(rows_table("assets", assets, ["asset", "partitions", "rows", "bytes", "checks passed"]))
-    models = model_metrics(platform)
-    if models:
-        OUT.print(rows_table("models (metrics on synthetic data)", models))
-    if failed_checks:
-        OUT.print(rows_table("checks that did not pass", failed_checks, ["asset", "check", "severity", "description"]))
-    listener = example_listener(platform)
-    if listener:
-        OUT.print(rows_table(f"recommendations for {listener['name']}", listener["rows"]))
-    track = example_track(platform)
-    if track:
-        OUT.print(rows_table(f"sounds like {track['name']}", track["rows"]))
-    for line in content_places(platform):
-        OUT.print(line, highlight=False)
-    count = len(platform.quarantine.rows())
-    OUT.print(
-        f"{count} files and rows are in quarantine (the library holds damaged ones on purpose): ai-assets quarantine"
-    )
-    OUT.print(f"[dim]{len(runs)} runs, {seconds:.0f} s. Look further:[/dim]")
-    OUT.print("  make ui                          the lineage graph, runs, checks and plots in the browser")
-    OUT.print("  .venv/bin/ai-assets --help       ask, analyse, backfill, generate")

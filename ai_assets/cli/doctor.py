@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import rich_click as click
 
-from ai_assets.cli.output import OUT, emit_json, json_option, settings_of
+from ai_assets.cli.output import OUT, emit_json, json_option, literal, settings_of
 
 PACKAGES = (
     "dagster", "dagster-webserver", "dagster-mlflow", "mlflow", "pandas", "pandera", "librosa", "torch", "lightgbm",
@@ -36,7 +36,10 @@ class Finding:
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> int:
-    """Check the installation, the home, the databases and the services. Exit status 1 when something is broken."""
+    """Check the installation, the home, the databases and the services. Exit status 1 when something is broken.
+
+    Example: `ai-assets doctor --json`.
+    """
     settings = settings_of(ctx)
     findings = [finding for look in LOOKS for finding in look(settings)]
     broken = any(finding.state == "error" for finding in findings)
@@ -45,9 +48,9 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
         return int(broken)
     marks = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}
     for finding in findings:
-        OUT.print(f"{marks[finding.state]} {finding.what}: {finding.detail}")
+        OUT.print(f"{marks[finding.state]} {finding.what}: {literal(finding.detail)}")
         if finding.remedy:
-            OUT.print(f"    [dim]→ {finding.remedy}[/dim]")
+            OUT.print(f"    [dim]→ {literal(finding.remedy)}[/dim]")
     return int(broken)
 
 

@@ -9,7 +9,7 @@ import sys
 import rich_click as click
 
 from ai_assets.cli.errors import NotThere
-from ai_assets.cli.output import OUT, emit_json, json_option, platform_of, rows_table
+from ai_assets.cli.output import OUT, emit_json, fitting, json_option, platform_of, rows_table
 
 
 @click.command()
@@ -19,9 +19,9 @@ from ai_assets.cli.output import OUT, emit_json, json_option, platform_of, rows_
 @json_option
 @click.pass_context
 def table(ctx: click.Context, name: str, limit: int | None, as_csv: bool, as_json: bool) -> int:
-    """Show a table of the lake by its asset's name, for instance `ai-assets table tracks --limit 5`.
+    """Show a table of the lake by its asset's name (`status` lists them), or `alerts`.
 
-    With `--json` the answer is JSON Lines, one object per row.
+    Example: `ai-assets table tracks --limit 5`. With `--json` the answer is JSON Lines, one object per row.
     """
     from ai_assets.look import read_table, table_names
 
@@ -38,9 +38,12 @@ def table(ctx: click.Context, name: str, limit: int | None, as_csv: bool, as_jso
         writer.writeheader()
         writer.writerows(rows)
     else:
-        OUT.print(rows_table(name, rows, columns[:12]))
-        if len(columns) > 12:
-            OUT.print(f"[dim]… and {len(columns) - 12} more columns; --csv and --json show all[/dim]")
+        shown = fitting(rows, columns, OUT.width)
+        OUT.print(rows_table(name, rows, shown))
+        if len(columns) > len(shown):
+            more = ", ".join(columns[len(shown) :][:8])
+            rest = " …" if len(columns) > len(shown) + 8 else ""
+            OUT.print(f"[dim]{len(columns) - len(shown)} more columns, with --csv and --json: {more}{rest}[/dim]")
     return 0
 
 
@@ -48,7 +51,10 @@ def table(ctx: click.Context, name: str, limit: int | None, as_csv: bool, as_jso
 @json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> int:
-    """Show where things lie, what each asset holds and whether sensors are running."""
+    """Show where things lie, what each asset holds and whether sensors are running.
+
+    Example: `ai-assets status --json`.
+    """
     from ai_assets.look import home_status
 
     answer = home_status(platform_of(ctx))
@@ -56,7 +62,7 @@ def status(ctx: click.Context, as_json: bool) -> int:
         emit_json(answer)
         return 0
     for label in ("home", "landing_audio", "landing_events", "dagster_home"):
-        OUT.print(f"{label:16} {answer[label]}")
+        OUT.print(f"{label:16} {answer[label]}", markup=False)
     OUT.print(f"{'to use dagster':16} {answer['export']}")
     OUT.print(f"{'daemon':16} {'running' if answer['daemon_running'] else 'not running (start it with: make ui)'}")
     OUT.print(rows_table("assets", answer["assets"]))
@@ -68,7 +74,10 @@ def status(ctx: click.Context, as_json: bool) -> int:
 @json_option
 @click.pass_context
 def quarantine(ctx: click.Context, of: str | None, as_json: bool) -> int:
-    """List the files and rows that were rejected, with place and reason. They are tried again after repair."""
+    """List the files and rows that were rejected, with place and reason. They are tried again after repair.
+
+    Example: `ai-assets quarantine --table raw_events`.
+    """
     from ai_assets.look import quarantined
 
     rows = quarantined(platform_of(ctx), of)
@@ -76,6 +85,8 @@ def quarantine(ctx: click.Context, of: str | None, as_json: bool) -> int:
         emit_json(rows)
     elif rows:
         OUT.print(rows_table("quarantine", rows, ["table", "source", "reason", "first_seen", "attempts"]))
+        for code, remedy in sorted({row["code"]: row["remedy"] for row in rows}.items()):
+            OUT.print(f"{code}: {remedy}", markup=False, highlight=False)
     else:
         OUT.print("Nothing is in quarantine.")
     return 0

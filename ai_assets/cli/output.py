@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from ai_assets.planning import Item, RunPlan
     from resources.platform import Platform
 
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")  # UTC
+Thing = TypeVar("Thing")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 OUT = Console(soft_wrap=True)
 ERR = Console(stderr=True, soft_wrap=True)
 
@@ -35,44 +40,95 @@ def platform_of(ctx: click.Context, *, prepare: bool = False) -> Platform:
     from resources.platform import Platform
 
     settings = settings_of(ctx)
-    if prepare:
-        from ai_assets.home import prepare_home
+    from ai_assets.home import is_prepared, prepare_home
 
+    if prepare:
         return prepare_home(settings)
     if not settings.places.database.exists() and settings.database_url is None:
         from ai_assets.cli.errors import NotThere
 
         raise NotThere(f"there is no home at {settings.home}; make one with `ai-assets run` or `make demo`")
-    return Platform(settings)
+    return Platform(settings) if is_prepared(settings) else prepare_home(settings)
+
+
+def person() -> str:
+    """Who uses the command line, for the audit: the account's name."""
+    import getpass
+
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "cli"
 
 
 def emit_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str, allow_nan=False) + "\n")
+    """One line of JSON; bytes of a file name that are no UTF-8 are escaped, as JSON and its readers want them."""
+    text = json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
+    sys.stdout.write(_sayable(text) + "\n")
     sys.stdout.flush()
+
+
+def literal(text: object) -> str:
+    """Text from outside for a console that reads markup: "[remix]" in a title or file name stays what it is."""
+    return escape(_sayable(str(text)))
+
+
+def _sayable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def rows_table(title: str, rows: Sequence[dict[str, Any]], columns: Iterable[str] | None = None) -> Table:
     """Rows as a table for people."""
     names = list(columns) if columns is not None else list(rows[0]) if rows else []
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=literal(title), title_justify="left", header_style="bold")
     for name in names:
         numeric = bool(rows) and isinstance(rows[0].get(name), int | float) and not isinstance(rows[0].get(name), bool)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(cell(row.get(name)) for name in names))
+        table.add_row(*(literal(cell(row.get(name), name)) for name in names))
     return table
 
 
-def cell(value: Any) -> str:
+def fitting(rows: Sequence[dict[str, Any]], columns: Sequence[str], width: int) -> list[str]:
+    """The first columns that stand beside each other on a terminal so wide, each cell at most a third of it."""
+    kept: list[str] = []
+    left = width - 1
+    for name in columns:
+        widest = max(len(name), *(len(cell(row.get(name), name)) for row in rows), 1)
+        left -= min(widest, width // 3) + 3
+        if kept and left < 0:
+            break
+        kept.append(name)
+    return kept
+
+
+def cell(value: Any, column: str = "") -> str:
+    """A value as people read it: moments to the minute, digests by their beginning, numbers with thousands' commas."""
     if value is None or (isinstance(value, float) and value != value):
         return "-"
+    if isinstance(value, str) and MOMENT.fullmatch(value):
+        return value[:16].replace("T", " ")
+    if isinstance(value, str) and DIGEST.fullmatch(value):
+        return f"{value[:12]}…"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.3f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
-        return f"{value:,}"
+        return str(value) if column == "year" else f"{value:,}"
     return str(value)
+
+
+def counted(things: Iterable[Thing], what: str, total: int) -> Iterator[Thing]:
+    """The things, with a bar on standard error that says how many are done and the time left; on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        for thing in things:
+            yield thing
+            progress.advance(task)
 
 
 class StepPrinter:

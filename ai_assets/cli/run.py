@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from ai_assets.cli.errors import FAILED, NOT_ACCEPTED
-from ai_assets.cli.output import ERR, OUT, StepPrinter, emit_json, json_option, platform_of, rows_table
+from ai_assets.cli.output import ERR, OUT, StepPrinter, emit_json, json_option, literal, platform_of, rows_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ai_assets.launch import Launcher, Summary, Taken
+    from ai_assets.planning import Item
+    from resources.platform import Platform
 
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -25,13 +29,19 @@ LONGEST_WAIT = 30.0
     "--audio", type=EXISTING_FOLDER, multiple=True, help="Folder of audio files (any tree); nothing is copied."
 )
 @click.option(
-    "--events", type=EXISTING_FILE, multiple=True, help="Listening events: JSON Lines, CSV, ListenBrainz export."
+    "--events", type=EXISTING_FILE, multiple=True, help="Listening events: JSON, CSV, Parquet; see `ai-assets inspect`."
 )
+@click.option("--mapping", help="What the columns of --events mean, as `ai-assets inspect` proposes it.")
 @click.option("--confirm-removed", is_flag=True, help="Accept that the files a folder has lost are really gone.")
 @json_option
 @click.pass_context
 def run(
-    ctx: click.Context, audio: tuple[Path, ...], events: tuple[Path, ...], confirm_removed: bool, as_json: bool
+    ctx: click.Context,
+    audio: tuple[Path, ...],
+    events: tuple[Path, ...],
+    mapping: str | None,
+    confirm_removed: bool,
+    as_json: bool,
 ) -> int:
     """Take new audio and events, and bring everything up to date.
 
@@ -41,17 +51,36 @@ def run(
     from ai_assets.launch import Launcher
     from ai_assets.launch import answer as answer_of
 
+    _check_mapping(mapping, events)
     platform = platform_of(ctx, prepare=True)
     printer = StepPrinter()
     with Launcher(platform, progress=printer, on_run=printer.on_run) as launcher:
         roots = [launcher.inbox().register_root(folder) for folder in audio]
-        sources = [launcher.event_inbox().register(file) for file in events]
-        launcher.note_missing_files(roots or None, confirmed=confirm_removed)
+        sources = [launcher.event_inbox().register(file, mapping) for file in events]
+        unsure = launcher.note_missing_files(roots or None, confirmed=confirm_removed, alert=False)
         taken = _take(launcher, roots or None)
         summary = launcher.bring_up_to_date()
+        if unsure:  # what is lost may have been found among the new files
+            launcher.note_missing_files(roots or None)
+            again = launcher.bring_up_to_date()
+            summary.runs += again.runs
+            summary.failures += again.failures
         answer = answer_of(platform, summary, taken, sources or None)
     printer.close()
     return finish(answer, summary, as_json)
+
+
+def _check_mapping(mapping: str | None, events: tuple[Path, ...]) -> None:
+    from ai_assets.data_processing.event_formats import parse_mapping
+
+    if mapping is None:
+        return
+    if not events:
+        raise click.UsageError("--mapping says what the columns of --events FILE mean: give that file too")
+    try:
+        parse_mapping(mapping)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--mapping") from None
 
 
 def _take(launcher: Launcher, roots: list[str] | None) -> Taken:
@@ -70,7 +99,7 @@ def finish(answer: dict[str, Any], summary: Summary, as_json: bool) -> int:
     """Print what a launch did and return the exit status."""
     for failure in summary.failures:
         where = f" [{failure.keys[0]}]" if failure.keys else ""
-        ERR.print(f"[red]✗ {failure.asset}{where}[/red] {failure.message} [dim]run {failure.run_id}[/dim]")
+        ERR.print(f"[red]✗ {failure.asset}{where}[/red] {literal(failure.message)} [dim]run {failure.run_id}[/dim]")
     if as_json:
         emit_json(answer)
     else:
@@ -85,7 +114,7 @@ def finish(answer: dict[str, Any], summary: Summary, as_json: bool) -> int:
             )
         )
         for remark in answer["skipped"]:
-            OUT.print(f"[dim]{remark}[/dim]")
+            OUT.print(f"[dim]{literal(remark)}[/dim]")
     if summary.failures:
         return FAILED
     rejected = answer["audio"]["refused"] + answer["audio"]["waiting"] + answer["events"]["quarantined"]
@@ -96,23 +125,55 @@ def finish(answer: dict[str, Any], summary: Summary, as_json: bool) -> int:
 @json_option
 @click.pass_context
 def plan(ctx: click.Context, as_json: bool) -> int:
-    """Show what `run` would make, and why; makes nothing."""
+    """Show what `run` would make, and why; of audio also how many files, which families and how long. Makes nothing.
+
+    Example: `ai-assets plan --json`.
+    """
     from ai_assets.launch import Launcher
 
     with Launcher(platform_of(ctx, prepare=True)) as launcher:
         items = launcher.planner.items()
-    return _show_plan(items, as_json)
+        audio = _audio_forecast(launcher.platform, items)
+    return _show_plan(items, audio, as_json)
 
 
-def _show_plan(items: Any, as_json: bool) -> int:
+def _audio_forecast(platform: Platform, items: Sequence[Item]) -> dict[str, Any]:
+    """What the audio pass would compute for the batches among the items; empty where none is."""
+    from ai_assets.audio_analysis.batch_pass import forecast
+    from ai_assets.contract.spec import CONTRACTS
+
+    batches = {item.key for item in items if CONTRACTS[item.asset].step == "audio_pass"}
+    manifest = platform.lake.table("audio_manifest")
+    if not batches or not manifest.exists:
+        return {}
+    rows = manifest.arrow(["batch", "file_hash"]).to_pandas()
+    hashes = rows.loc[rows["batch"].isin(batches), "file_hash"].tolist()
+    found = forecast(hashes, cache=platform.home.cache, workers=platform.settings.workers)
+    return {
+        "files": found.files, "unchanged_files": found.unchanged, "families": dict(found.families),
+        "seconds_at_most": round(found.seconds, 1) if found.seconds is not None else None,
+    }  # fmt: skip
+
+
+def _show_plan(items: Any, audio: dict[str, Any], as_json: bool) -> int:
+    from ai_assets.contract.spec import CONTRACTS
+
     counts = Counter((item.asset, item.reason) for item in items)
     rows = [{"asset": asset, "partitions": count, "reason": reason} for (asset, reason), count in counts.items()]
     if as_json:
-        emit_json(rows)
-    elif rows:
-        OUT.print(rows_table("What wants to be made", rows))
-    else:
+        emit_json([row | (audio if CONTRACTS[str(row["asset"])].step == "audio_pass" else {}) for row in rows])
+        return 0
+    if not rows:
         OUT.print("Everything is up to date.")
+        return 0
+    OUT.print(rows_table("What wants to be made", rows))
+    if audio:
+        families = ", ".join(f"{name} of {count}" for name, count in sorted(audio["families"].items())) or "nothing"
+        duration = f", at most {audio['seconds_at_most']:.0f} s" if audio["seconds_at_most"] is not None else ""
+        OUT.print(
+            f"audio: {audio['files']} files to compute{duration} ({families}); {audio['unchanged_files']} unchanged",
+            highlight=False,
+        )
     return 0
 
 
@@ -148,11 +209,11 @@ def backfill(
         except LookupError as error:
             raise click.BadParameter(str(error.args[0])) from None
         if dry_run:
-            return _show_plan(items, as_json)
+            return _show_plan(items, _audio_forecast(launcher.platform, items), as_json)
         summary = launcher.bring_up_to_date(items=items)
     printer.close()
     for failure in summary.failures:
-        ERR.print(f"[red]✗ {failure.asset} {' '.join(failure.keys)}[/red] {failure.message}")
+        ERR.print(f"[red]✗ {failure.asset} {' '.join(failure.keys)}[/red] {literal(failure.message)}")
     made = {"run_id": summary.run_id if summary.runs else None, "status": summary.status, "runs": len(summary.runs)}
     if as_json:
         emit_json({**made, "partitions": len(items)})

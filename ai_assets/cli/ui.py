@@ -20,6 +20,8 @@ def ui(ctx: click.Context) -> int:
 
     The printed address logs you in. Ports: AI_ASSETS_UI_PORT and AI_ASSETS_MLFLOW_PORT (3000, 5000); the next free one
     is taken. Logs lie in the home's `logs`. Ctrl-C ends everything.
+
+    Example: `ai-assets --home ./.ai-assets ui`.
     """
     from ai_assets.serving.supervisor import Supervisor
 
@@ -54,6 +56,8 @@ def serve_ui(
 
     Tokens and roles: AI_ASSETS_UI_TOKENS, a JSON object such as {"TOKEN": "viewer"}; without it one admin token is made
     and kept in the home's `secrets/ui-admin-token`. Programs send `Authorization: Bearer TOKEN` to /graphql.
+
+    Example: `ai-assets serve-ui --port 3000`.
     """
     from ai_assets.serving.front_door import run_front_door
     from resources.guard.identity import TOKEN_FILE

@@ -20,23 +20,26 @@ T = TypeVar("T")
 
 # (extension, share): formats are dealt without regard to style, or a classifier could learn the codec
 _FORMATS = (("mp3", 0.23), ("ogg", 0.33), ("flac", 0.2), ("wav", 0.15), ("aiff", 0.05), ("opus", 0.04))
+# the same with fewer of those that take long to encode
+_QUICK_FORMATS = (("mp3", 0.1), ("ogg", 0.15), ("flac", 0.4), ("wav", 0.25), ("aiff", 0.05), ("opus", 0.05))
 _RATES = ((44100, 0.62), (48000, 0.18), (32000, 0.08), (22050, 0.12))
 
 
 @dataclass(frozen=True)
 class SizePlan:
-    """How much of everything a size has; ``seconds`` is the range of lengths."""
+    """How much of everything a size has; ``seconds`` is the range of lengths, ``formats`` the shares of extensions."""
 
     styles: tuple[str, ...]
     artists_per_style: int
     tracks_per_artist: int
     seconds: tuple[float, float]
+    formats: tuple[tuple[str, float], ...] = _FORMATS
 
 
 SIZES: dict[str, SizePlan] = {
     "demo": SizePlan(tuple(STYLES), 3, 7, (16.0, 21.0)),
     # two styles, because a classifier wants 20 files of each label it learns
-    "tiny": SizePlan(("electronic", "jazz"), 2, 10, (15.0, 15.5)),
+    "tiny": SizePlan(("electronic", "jazz"), 2, 10, (15.0, 15.5), _QUICK_FORMATS),
 }
 
 
@@ -78,7 +81,7 @@ def plan_library(size: Size, seed: int) -> list[PiecePlan]:
     names = artist_names(len(styles), rng)
     pieces: list[PiecePlan] = []
     total = len(styles) * plan.tracks_per_artist
-    extensions = _deal(_FORMATS, total, rng)
+    extensions = _deal(plan.formats, total, rng)
     rates = _deal(_RATES, total, rng)
     for (artist, language), track_styles in zip(names, styles, strict=True):
         pieces += _artist(plan, artist, language, track_styles, extensions, rates, len(pieces), seed, rng)

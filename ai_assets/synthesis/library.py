@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +25,7 @@ from ai_assets.synthesis.catalogue import PiecePlan, Size, plan_library
 from ai_assets.synthesis.composition import Score, compose
 from ai_assets.synthesis.rendering import TAIL_SECONDS, render
 from ai_assets.synthesis.scores import midi_bytes
+from resources.processors import usable_processors
 
 Audio = NDArray[np.float32]
 Progress = Callable[[int, int, str], None]
@@ -130,7 +130,7 @@ def _digest(data: bytes) -> str:
 
 
 def _make(pieces: list[PiecePlan], audio_dir: Path, scores_dir: Path, workers: int | None) -> Iterator[dict[str, Any]]:
-    count = min(workers or os.cpu_count() or 1, len(pieces))
+    count = min(workers or usable_processors(), len(pieces))
     if count <= 1:
         for piece in pieces:
             yield make_piece(piece, audio_dir, scores_dir)
