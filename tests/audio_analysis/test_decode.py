@@ -247,7 +247,21 @@ def test_hours_of_silence_in_a_small_file_stop_early(tmp_path: Path) -> None:
     report = decode_report(path, limits=limits)
     assert report.status == "limit" and "expands" in report.reason
     assert report.duration_seconds < 700
+    with pytest.raises(AudioRefused, match="expands") as caught:
+        open_audio(path, limits=limits)  # nobody analyses what is thrown away afterwards
+    assert caught.value.report == report
     assert decode_report(path).status == "ok"
+
+
+def test_a_header_that_claims_a_bomb_over_a_short_track_is_read_from_its_first_sample(
+    good: dict[str, Path], tmp_path: Path
+) -> None:
+    data = bytearray(good["flac"].read_bytes())
+    data[18:26] = (int.from_bytes(data[18:26], "big") | (1 << 36) - 1).to_bytes(8, "big")
+    (tmp_path / "claims.flac").write_bytes(data)
+    report, true = decode_report(tmp_path / "claims.flac"), decode_report(good["flac"])
+    assert (report.status, report.audio_hash) == ("partial", true.audio_hash)
+    assert f"{(1 << 36) - 1} frames claimed" in report.reason
 
 
 def test_a_refusal_says_what_is_wrong(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ai_assets.audio_analysis.features import (
     FEATURE_VERSION,
     SERIES,
     FeatureFamily,
+    feature_matrix,
     feature_series,
     fma518,
 )
@@ -143,3 +144,7 @@ def test_the_extractor_imports_neither_librosa_nor_another_heavy_package() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stderr.strip() == "", done.stderr
+
+
+def test_a_home_without_audio_has_a_matrix_of_no_rows() -> None:
+    assert feature_matrix([]).shape == (0, len(FEATURE_NAMES)) and feature_matrix([[1.0, 2.0]]).shape == (1, 2)

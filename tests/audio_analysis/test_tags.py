@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from audio_makers import in_memory, tone
@@ -50,3 +51,24 @@ def test_a_file_without_readable_tags_gives_empty_tags(tmp_path: Path) -> None:
     (tmp_path / "junk.mp3").write_bytes(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + b"\xff" * 1000)
     assert read_tags(tmp_path / "junk.mp3") == Tags()
     assert read_tags(tmp_path / "missing.mp3") == Tags()
+
+
+def test_gigabytes_of_empty_chunks_are_not_walked(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.wav"
+    path.write_bytes(in_memory(tone(0.5), "WAV"))
+    with path.open("r+b") as file:
+        file.truncate(2 << 30)
+    with _Counting(path) as counted:
+        assert read_tags(counted) == Tags()
+        assert counted.given < 32 << 20
+
+
+class _Counting(io.FileIO):
+    """A file that counts the bytes it gave."""
+
+    given = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(-1 if size is None else size)
+        self.given += len(data)
+        return data

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -156,6 +159,32 @@ def test_own_audio_and_events_are_taken_and_what_is_bad_is_named(copied: Path, h
     assert f"{events}:5" in quarantined
 
 
+def test_a_damaged_file_is_no_track_until_it_is_repaired(copied: Path) -> None:
+    def row() -> dict:
+        return next(row for row in ask(copied, "table", "tracks", "--json").lines if row["path"] == name)
+
+    def quarantined() -> bool:
+        return any(row["source"].endswith(name) for row in ask(copied, "quarantine", "--json").json)
+
+    name = next(row["path"] for row in ask(copied, "table", "tracks", "--json").lines if row["path"].endswith(".flac"))
+    file, before = copied / "landing" / "audio" / name, row()
+    good, stamp = file.read_bytes(), file.stat()
+    neighbour = ask(copied, "similar", before["track"], "--json").json["similar"][0]["track"]
+
+    def found() -> bool:
+        answer = ask(copied, "similar", neighbour, "--k", "100", "--json").json["similar"]
+        return before["track"] in [item["track"] for item in answer]
+
+    assert found()
+    file.write_bytes(good[: len(good) // 3])
+    refused = ask(copied, "run", "--json").json["audio"]["refused"]
+    assert row()["deleted"] and quarantined() and not found()
+    file.write_bytes(good)
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as restored from a backup
+    assert ask(copied, "run", "--json").json["audio"]["refused"] == refused - 1
+    assert row() == before and not quarantined() and found()
+
+
 def test_a_home_copied_elsewhere_answers_there(copied: Path, home: Path) -> None:
     shutil.rmtree(copied / "cache")
     answer = ask(copied, "recommend", a_listener(home), "--json")
@@ -197,27 +226,118 @@ def test_a_backfill_from_the_dagster_command_line_runs_with_a_daemon(copied: Pat
         env=variables, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        command = ["-m", "dagster", "job", "backfill", "-w", "workspace.yaml", "-j", "event_days_job"]
-        done = subprocess.run(
-            [sys.executable, *command, "--from", days[0], "--to", days[1], "--noprompt"],
-            env=variables, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert _finished_backfill_runs(variables, expected=2, seconds=240) == {"SUCCESS"}
+        command = ["-m", "dagster", "job", "backfill", "-w", "workspace.yaml", "--noprompt", "-j"]
+        for words in (["event_days_job", "--from", days[0], "--to", days[1]], ["audio_batches_job", "--all"]):
+            done = subprocess.run(
+                [sys.executable, *command, *words],
+                env=variables, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr[-2000:]
+        assert _finished_backfill_runs(variables, "event_days_job", expected=2, seconds=240) == {"SUCCESS"}
+        assert _finished_backfill_runs(variables, "audio_batches_job", expected=1, seconds=240) == {"SUCCESS"}
     finally:
         daemon.terminate()
         daemon.wait(30)
 
 
-def _finished_backfill_runs(variables: dict[str, str], *, expected: int, seconds: float) -> set[str]:
+def _finished_backfill_runs(variables: dict[str, str], job: str, *, expected: int, seconds: float) -> set[str]:
     import dagster as dg
 
     deadline = time.monotonic() + seconds
     while True:
         with dg.DagsterInstance.from_config(variables["DAGSTER_HOME"]) as instance:
-            runs = instance.get_runs(dg.RunsFilter(job_name="event_days_job"))
+            runs = instance.get_runs(dg.RunsFilter(job_name=job))
             states = [run.status.value for run in runs]
         if len(states) >= expected and all(state in ("SUCCESS", "FAILURE", "CANCELED") for state in states):
             return set(states)
         assert time.monotonic() < deadline, f"the runs did not end: {states}"
         time.sleep(1)
+
+
+def test_a_rule_holds_at_once_for_whom_it_is_meant_and_can_be_taken_out(copied: Path) -> None:
+    listener = a_listener(copied)
+    before = ask(copied, "recommend", listener, "--k", "5", "--json").json["recommendations"]
+    artist = before[0]["artist"]
+    rule = ask(copied, "rules", "add", "artist", "is", artist, "--listener", listener, "--json").json["rule"]
+    after = ask(copied, "recommend", listener, "--k", "5", "--json").json["recommendations"]
+    assert artist not in {item["artist"] for item in after}
+    listed = ask(copied, "rules", "list", "--json").json
+    assert [row["rule"] for row in listed] == [rule]
+    assert listener not in json.dumps(listed)
+    assert ask(copied, "rules", "remove", rule).status == 0
+    again = ask(copied, "recommend", listener, "--k", "5", "--json").json["recommendations"]
+    assert [item["track"] for item in again] == [item["track"] for item in before]
+    assert ask(copied, "rules", "remove", rule).status == 1
+    wrong = ask(copied, "rules", "add", "colour", "is", "blue")
+    assert wrong.status == 2
+    assert "expected one of artist" in re.sub(r"[\s│]+", " ", wrong.err)
+
+
+def test_playlists_are_listed_shown_and_exported_as_files_players_read(say: Say, tmp_path: Path) -> None:
+    listed = say("playlists", "list", "--json").json
+    assert {row["kind"] for row in listed} >= {"familiar", "discovery", "genre"}
+    name = next(row["playlist"] for row in listed if row["kind"] == "genre")
+    shown = say("playlists", "show", name, "--json").json
+    assert shown["tracks"]
+    assert all(item["reason"] for item in shown["tracks"])
+    written = say("playlists", "export", name, "--out", str(tmp_path))
+    lines = Path(written.out.strip()).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "#EXTM3U"
+    assert all(Path(line).is_file() for line in lines if not line.startswith("#"))
+    file = json.loads(say("playlists", "export", name, "--format", "jspf", "--lang", "de").out)["playlist"]
+    german = say("playlists", "show", name, "--lang", "de", "--json").json
+    assert file["identifier"] == f"urn:playlist:{name}" and file["title"] == german["title"] != shown["title"]
+    assert file["annotation"] == german["text"] and lines[1] == f"#PLAYLIST:{shown['title']}" and shown["text"]
+    assert say("playlists", "show", "no-such-list").status == 1
+
+
+def test_a_list_is_asked_for_by_theme_or_seeds_and_is_there_at_once(copied: Path) -> None:
+    listed = ask(copied, "playlists", "list", "--json").json
+    mix = next(row["playlist"] for row in listed if row["kind"] == "genre")
+    track, listener = ask(copied, "playlists", "show", mix, "--json").json["tracks"][0], a_listener(copied)
+    made = ask(copied, "playlists", "add", "like-it", "--seed", track["track"], "--listener", listener, "--json").json
+    assert made["kind"] == "seeds" and made["tracks"] >= 3
+    shown = ask(copied, "playlists", "show", "like-it", "--json").json["tracks"]
+    assert shown[0]["track"] == track["track"] and shown[0]["reason"] == "you chose it"
+    ask(copied, "rules", "add", "track", "is", shown[1]["track"])
+    left = ask(copied, "playlists", "show", "like-it", "--json").json["tracks"]
+    assert shown[1]["track"] not in [row["track"] for row in left]
+    themed = ask(copied, "playlists", "add", "theme", "--genre", mix.removeprefix("genre-"), "--json").json
+    assert themed["kind"] == "theme" and "theme" in {
+        row["playlist"] for row in ask(copied, "playlists", "list", "--json").json
+    }
+    wrong = [("x",), ("Bad Name", "--genre", "jazz"), ("x", "--tempo", "fast"), ("x", "--length", "2", "--genre", "a")]
+    assert [ask(copied, "playlists", "add", *words).status for words in wrong] == [2] * 4
+    assert ask(copied, "playlists", "add", "x", "--seed", "no-such-track").status == 1
+    assert ask(copied, "playlists", "remove", "theme").status == 0
+    assert [ask(copied, "playlists", words, "theme").status for words in ("remove", "show")] == [1, 1]
+
+
+def test_why_leads_from_a_recommendation_to_the_bytes_and_names_what_keeps_a_track_out(copied: Path) -> None:
+    listener = a_listener(copied)
+    best = ask(copied, "recommend", listener, "--k", "1", "--json").json["recommendations"][0]
+    answer = ask(copied, "why", listener, best["track"], "--json").json
+    assert (answer["recommended"], answer["rank"]) == (True, 1)
+    assert answer["reasons"] == best["reasons"]
+    assert answer["models"][0]["trained_on"]
+    assert answer["models"][0]["made_by"]["trace_id"]
+    file = answer["sound"][0]
+    assert file["path"] == best["path"]
+    assert file["file_hash"] == hashlib.sha256(Path(file["path"]).read_bytes()).hexdigest()
+    assert file["file_now"] == "unchanged"
+    assert all(made["run_id"] for made in file["made_by"].values() if made)
+    assert listener not in json.dumps({**answer, "listener": ""})
+    Path(file["path"]).write_bytes(b"something else")
+    ask(copied, "rules", "add", "track", "is", best["track"])
+    again = ask(copied, "why", listener, best["track"], "--json").json
+    assert again["recommended"] is False
+    assert "rule" in again["kept_out_by"]
+    assert again["sound"][0]["file_now"] == "changed"
+    assert ask(copied, "why", listener, "no such track").status == 1
+
+
+def test_a_home_of_an_older_release_is_made_ready_by_the_first_command(copied: Path) -> None:
+    (copied / "locks" / "prepared").unlink()
+    with sqlite3.connect(copied / "platform.db") as database:
+        database.execute("DROP TABLE external_tracks")
+    assert ask(copied, "recommend", a_listener(copied), "--json").status == 0

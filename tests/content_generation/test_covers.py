@@ -260,3 +260,18 @@ def test_the_package_imports_nothing_heavy():
     folder = Path(render.__file__).parent
     heads = [line for file in folder.glob("*.py") for line in file.read_text().splitlines()]
     assert not [line for line in heads if line.startswith(("import torch", "import skia", "from PIL", "from torch"))]
+
+
+def test_a_font_of_ones_own_draws_the_title_in_all_renderers_and_a_file_that_is_none_is_refused(generator, tmp_path):
+    serif = lettering.default_font().with_name("DejaVuSerif-Bold.ttf")
+    facts = some_facts(1)
+    plain, own = generator.sample(facts, seeds=[3])[0], generator.sample(facts, seeds=[3], font=str(serif))[0]
+    assert (plain.tokens == own.tokens).all() and plain.svg != own.svg and own.checks["passed"]
+    assert own.decoding["font"] == str(serif)
+    page = (Backdrop((1, 1, 1), (1, 1, 1), 90), [])
+    for by in ("skia", "pillow"):
+        drawn = [render.pixels(*page, item.lettering, 128, by=by) for item in (plain, own)]
+        assert (drawn[0] != drawn[1]).any()
+    (tmp_path / "no.ttf").write_bytes(b"no font")
+    with pytest.raises(lettering.FontError, match=r"no\.ttf"):
+        generator.sample(facts, seeds=[3], font=str(tmp_path / "no.ttf"))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_assets.content_generation.facts import FactError, clean, energy_class, fact_set, shortened
+from ai_assets.content_generation.on_demand import read_facts
 
 NEEDED = {"title": "Night Drive", "artist": "Ana"}
 
@@ -70,12 +71,29 @@ def test_a_wrong_fact_is_refused_by_name(facts, field):
 
 def test_control_and_bidirectional_characters_are_gone_and_everything_else_stays():
     assert clean("a\u202eb\u2066c\u200f\x00\x1b[31m") == "abc[31m"
-    assert clean("Line\nbreak\ttab") == "Line break tab"
+    assert clean("Line\r\nbreak\ttab") == "Line break tab"
     assert clean("e\u0301") == "é"
     assert clean("\ud800x") == "x"
     family = "👩\u200d👩\u200d👧"
     assert clean(f"{family} 夜に駆ける <b>&amp;</b>") == f"{family} 夜に駆ける <b>&amp;</b>"
     assert clean("hidden\U000e0041\U000e0042") == "hidden"
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("Am", "A minor"), ("AM", "A major"), ("c sharp minor", "C# minor"), ("B-flat maj", "Bb major"),
+        ("bb minor", "Bb minor"), ("b minor", "B minor"), ("F♯m", "F# minor"), ("A♭ Major", "Ab major"),
+    ],
+)  # fmt: skip
+def test_a_key_may_be_spelled_in_every_usual_way(given, key):
+    assert fact_set({"key": given}).key == key
+
+
+@pytest.mark.parametrize("name", ["\u200b\u200d", "\u3164", " \u00ad ", "\ufe0f", "\u2800", "\ufffe"])
+def test_a_name_that_draws_nothing_counts_as_empty(name):
+    facts = fact_set({"title": name, "genre": name})
+    assert (facts.title, facts.genre, facts.notes) == ("", None, ("title is empty",))
 
 
 def test_a_name_that_is_empty_once_cleaned_is_kept_empty_and_said():
@@ -100,6 +118,17 @@ def test_cleaning_is_final_and_always_writable(text):
     assert clean(once) == once
     once.encode("utf-8")
     assert len(shortened(once)) <= 80
+
+
+def test_facts_are_read_from_a_file_or_from_json_of_any_length(tmp_path):
+    facts = [{"title": "x" * 5000, "artist": "Ana"}]
+    assert read_facts(json.dumps(facts)) == facts
+    file = tmp_path / "facts.json"
+    file.write_text("\ufeff" + json.dumps(facts[0]), encoding="utf-8")
+    assert read_facts(str(file)) == facts
+    for wrong in ("nosuch.json", "x" * 5000, "[1]", "[]", "{", "[" * 100_000, "\x00"):
+        with pytest.raises(ValueError, match=r"^facts: "):
+            read_facts(wrong)
 
 
 def test_energy_has_three_classes_with_fixed_bounds():

@@ -11,9 +11,10 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
+import scipy.signal
 from music_scores import write_library
 
-from ai_assets.benchmarks.music import NoScores, apart, music
+from ai_assets.benchmarks.music import NoScores, apart, music, tune_figures
 from ai_assets.content_generation.facts import GENRES, FactSet, fact_set
 from ai_assets.content_generation.music import (
     MusicGenerator,
@@ -25,7 +26,7 @@ from ai_assets.content_generation.music import (
     read_scores,
 )
 from ai_assets.content_generation.music.audio import loudness, true_peak
-from ai_assets.content_generation.music.checks import COPIED_RUN_LIMIT, bars_complete, check
+from ai_assets.content_generation.music.checks import COPIED_RUN_LIMIT, bars_complete, check, sound_checks
 from ai_assets.content_generation.music.corpus import Corpus
 from ai_assets.content_generation.music.ngram import NGram
 from ai_assets.content_generation.music.tokens import decode, encode
@@ -340,3 +341,26 @@ def test_a_part_of_nottingham_keeps_the_reduced_bar(tmp_path: Path) -> None:
     assert np.mean([item.checks["bars_complete"] for item in tunes]) == 1.0
     assert np.mean([item.checks["notes_in_scale"] for item in tunes]) > 0.95
     assert max(item.checks["longest_copied_run"] for item in tunes) < 40
+    of_one_mode = tune_figures([item for item in tunes if item.checks["key_asked"].endswith("major")])
+    assert of_one_mode["key_agreement"] == of_one_mode["key_agreement_major"]
+    assert "key_agreement_minor" not in of_one_mode
+
+
+@pytest.mark.parametrize("frames", [1, 7, 25, 500])
+def test_the_true_peak_is_that_of_the_signal_at_four_times_the_rate(frames: int) -> None:
+    samples = np.random.default_rng(frames).standard_normal((frames, 2))
+    largest = np.abs(scipy.signal.resample_poly(samples, 4, 1, axis=0)).max()
+    assert true_peak(samples) == pytest.approx(20 * np.log10(largest), abs=1e-9)
+    assert true_peak(np.zeros((frames, 2))) == pytest.approx(-240.0)
+
+
+def test_a_tune_that_is_too_quiet_or_clips_fails_and_the_rendered_one_passes(items: list[MusicItem]) -> None:
+    sound = items[0].audio()
+    good = sound_checks(items[0].checks, sound, 44_100)
+    assert good["passed"] and abs(good["loudness_lufs"] + 14) <= 1 and good["true_peak_dbtp"] < -1
+    assert sound_checks(items[0].checks, 0.25 * sound, 44_100)["failed"] == ["loudness"]
+    spike = sound.copy()
+    spike[1000:1004] = 1.0
+    assert "true_peak" in sound_checks(items[0].checks, spike, 44_100)["failed"]
+    silent = sound_checks(items[0].checks, np.zeros((44_100, 2)), 44_100)
+    assert not silent["passed"] and silent["loudness_lufs"] is None

@@ -76,15 +76,17 @@ def test_files_that_cannot_be_used_are_rejected_with_a_reason_and_the_others_are
     write_midi(tmp_path / "long_bar.mid", [60] * 16, meters=((17, 4),))
     (tmp_path / "broken.musicxml").write_text("<score-partwise><part>")
     (tmp_path / "broken.json").write_text('{"meter": [4, 4], "notes": 3}')
+    (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "ignored.txt").write_text("not a score")
     found = read_folder(tmp_path)
     assert [score.name for score in found.scores] == ["000.mid", "001.mid"]
     reasons = dict(found.rejected)
     assert set(reasons) == {
         "cut.mid", "empty.mid", "text.mid", "changes.mid", "short.mid", "long_bar.mid", "broken.musicxml",
-        "broken.json",
+        "broken.json", "deep.json",
     }  # fmt: skip
     assert "meter changes (3/4, 4/4)" in reasons["changes.mid"]
+    assert "too early" in reasons["empty.mid"]
     assert "17/4" in reasons["long_bar.mid"]
 
 
@@ -184,3 +186,12 @@ def test_chord_names_are_reduced_to_known_qualities(text: str, name: str) -> Non
 @pytest.mark.parametrize("text", ["verse", "H", "A long text", "", "C??"])
 def test_other_texts_are_no_chords(text: str) -> None:
     assert parse_chord(text) is None
+
+
+@pytest.mark.parametrize("time", ["1e400", "1e9", "-1e400", "NaN"])
+def test_times_without_end_are_refused_and_do_not_fill_the_memory(tmp_path: Path, time: str) -> None:
+    notes = ", ".join(f"[{n}, {n + 1}, 60]" for n in range(10))
+    file = tmp_path / "endless.json"
+    file.write_text(f'{{"meter": [4, 4], "key": null, "notes": [{notes}, [10, {time}, 62]]}}')
+    found = read_folder(tmp_path)
+    assert found.scores == [] and found.rejected[0][0] == "endless.json"

@@ -13,8 +13,8 @@ from ai_assets.content_generation.review import (
     after_checks,
     changed,
     current,
+    decided,
     generated,
-    publishable,
     regenerated,
 )
 
@@ -71,16 +71,31 @@ def test_who_and_why_are_never_empty():
             changed(FIRST, State.CHECKS_PASSED, who=who, why=why)
 
 
-def test_the_automatic_policy_is_recorded_as_such_and_publishes_nothing():
+def test_the_automatic_policy_is_recorded_as_such():
     rows = after_checks(FIRST, passed=True, why="12 of 12 checks", policy="auto", at=NOON)
-    assert [row.state for row in rows] == [State.CHECKS_PASSED, State.IN_REVIEW, State.APPROVED]
-    assert rows[-1].who == POLICY_ACTOR
-    assert publishable(rows[-1])
+    assert [row.state for row in rows] == ["checks_passed", "in_review", "approved", "published"]
+    assert {row.who for row in rows[2:]} == {POLICY_ACTOR}
+
+
+def test_a_doubt_waits_for_a_person_under_either_policy():
+    for policy in ("auto", "manual"):
+        rows = after_checks(FIRST, passed=True, why="ok", policy=policy, doubt="near-duplicate of text:0", at=NOON)
+        assert (rows[-1].state, rows[-1].why) == (State.IN_REVIEW, "near-duplicate of text:0")
+
+
+def test_a_person_publishes_by_approving_and_withdraws_by_rejecting():
+    waiting = after_checks(FIRST, passed=True, why="ok", at=NOON)[-1]
+    assert [row.state for row in decided(waiting, "approved", who="ana", why="good")] == ["approved", "published"]
+    assert [row.state for row in decided(waiting, "rejected", who="ana", why="dull")] == ["rejected"]
+    shown = decided(waiting, "approved", who="ana", why="good")[-1]
+    assert [row.state for row in decided(shown, "rejected", who="ana", why="no")] == ["withdrawn"]
+    with pytest.raises(ReviewError, match="rejected"):
+        decided(reached(State.REJECTED), "approved", who="ana", why="changed my mind")
 
 
 def test_under_manual_review_a_passed_item_waits_and_a_failed_one_is_rejected():
     waiting = after_checks(FIRST, passed=True, why="ok", at=NOON)
-    assert waiting[-1].state is State.IN_REVIEW and not publishable(waiting[-1])
+    assert waiting[-1].state is State.IN_REVIEW
     assert [row.state for row in after_checks(FIRST, passed=False, why="key differs")] == [State.REJECTED]
     with pytest.raises(ReviewError, match="sometimes"):
         after_checks(FIRST, passed=True, why="ok", policy="sometimes")

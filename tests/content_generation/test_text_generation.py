@@ -134,7 +134,9 @@ def test_training_without_texts_or_with_an_unknown_preset_says_so():
 
 def test_a_saved_model_gives_the_same_texts_and_holds_no_pickle(model, tmp_path):
     model.save(tmp_path / "model")
-    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == [
+        "config.json", "model.safetensors", "training.safetensors"
+    ]  # fmt: skip
     again = TextGenerator.load(tmp_path / "model")
     facts = unseen(30)
     assert again.version == model.version and again.card == model.card
@@ -280,6 +282,8 @@ def test_the_checker_notices_a_missing_a_repeated_and_an_invented_fact_and_anoth
         ("https://evil.example/?q=1", "a@b.example", "**bold** `code`"),
         ("C minor", "A minor", "C minor"),
         ("Nuit", "12", "8-bit"),
+        ("Juicy.", "The Notorious B.I.G.", "R.I.O."),
+        ("\u200b\u200d", "\u3164", "\u00ad"),
     ],
 )
 def test_a_hostile_name_passes_without_harm(model, title, artist, genre):
@@ -301,6 +305,7 @@ def test_a_hostile_name_passes_without_harm(model, title, artist, genre):
             assert title in item.text
         assert len(shown) <= 80 and shown
         assert not set(item.text) & set("\u202e\u2066\u200f\x00\x1b\n")
+        assert not {"..", "….", "!.", "?."} & {item.text[at : at + 2] for at in range(len(item.text))}, item.text
         assert grammar_for(facts, lang).parse(item.text, facts) is not None
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
 
+from ai_assets.contract import tasks
 from ai_assets.contract.tasks import BadArguments, KeyReused, TaskCall, platform_task
+from resources.settings import load_settings
 from resources.tracing import derive_trace_id
 
 CALLS: list[TaskCall] = []
@@ -97,7 +105,7 @@ def test_a_failure_gives_the_key_back() -> None:
 
 
 def test_a_worker_runs_it_by_name() -> None:
-    from resources.celery_app import app
+    from resources.celery.app import app
 
     app.conf.task_always_eager = True
     try:
@@ -108,3 +116,48 @@ def test_a_worker_runs_it_by_name() -> None:
     finally:
         app.conf.task_always_eager = False
     assert len(CALLS) == 1
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from ai_assets.contract import tasks
+from resources.database import Database
+tasks.BEAT_SECONDS = 0.1
+database = Database(sys.argv[1], Path(sys.argv[2]))
+with tasks._claim(database, "small_task", sys.argv[3], sys.argv[4]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_key_of_a_killed_task_is_free_after_seconds_and_a_living_one_s_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = light_home(load_settings())
+    monkeypatch.setattr(tasks, "KILLED_SECONDS", 1.5)
+    run_id = str(uuid.uuid5(tasks.NAMESPACE, "small_task:k"))
+    digest = hashlib.sha256(json.dumps({"number": 4, "kind": "a"}, sort_keys=True).encode()).hexdigest()
+    command = [sys.executable, "-c", HOLDER, platform.settings.database, str(tmp_path / "locks"), run_id, digest]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        results: list[dict[str, Any]] = []
+        waiter = threading.Thread(target=lambda: results.append(small_task(4, idempotency_key="k")))
+        waiter.start()
+        waiter.join(3)
+        assert waiter.is_alive() and not CALLS  # it beats, so it is waited for
+        holder.kill()
+        waiter.join(10)
+    assert results[0]["output"] == 8 and len(CALLS) == 1
+
+
+def test_a_holder_that_was_replaced_keeps_no_result() -> None:
+    database = light_home(load_settings()).database
+    first = tasks._claim(database, "small_task", "r", "d")
+    assert isinstance(first, tasks.Hold)
+    with first, database.begin() as connection:
+        connection.execute(sa.update(tasks.TASK_KEYS).values(holder="another"))
+        connection.commit()
+        first.finish({"late": True})
+    rows = database.query(sa.select(tasks.TASK_KEYS))
+    assert [(row["holder"], row["result"]) for row in rows] == [("another", None)]

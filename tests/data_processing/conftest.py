@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_home import inbox_of, make_platform
+from data_home import make_platform
 
 from ai_assets.data_processing.event_inbox import EventInbox
 from resources.platform import Platform
@@ -18,4 +18,4 @@ def platform(tmp_path: Path) -> Platform:
 
 @pytest.fixture
 def inbox(platform: Platform) -> EventInbox:
-    return inbox_of(platform.home.root)
+    return EventInbox(platform)

@@ -22,5 +22,4 @@ def make_platform(root: Path) -> Platform:
 
 
 def inbox_of(root: Path) -> EventInbox:
-    platform = make_platform(root)
-    return EventInbox(platform.database, platform.lake, platform.quarantine, platform.pseudonyms, platform.home.root)
+    return EventInbox(make_platform(root))

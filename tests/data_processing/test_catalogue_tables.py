@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ai_assets.data_processing import batches
 from ai_assets.data_processing.batches import LANDING, AudioInbox
-from ai_assets.data_processing.catalogue import HISTORY_COLUMNS, build_catalogue, extend_history
+from ai_assets.data_processing.catalogue import HISTORY_COLUMNS, build_catalogue, damaged, extend_history
 from ai_assets.data_processing.events import rebuild_day
 from ai_assets.data_processing.identities import assign_identities, mint
 from ai_assets.data_processing.interactions import daily_interactions
@@ -50,6 +51,29 @@ def test_a_file_is_taken_once_and_again_only_when_it_changed(platform: Platform)
     path.write_text("longer")
     os.utime(path, (1, 1))
     assert len(taken(platform)) == 1 and len(inbox.batches()) == 2
+
+
+def test_a_content_that_comes_back_as_it_was_is_taken_again(platform: Platform) -> None:
+    path, now = drop(platform, "a.wav"), time.time()
+    first = path.stat()
+    taken(platform)
+    path.write_text("damaged")
+    os.utime(path, (now - 50, now - 50))
+    taken(platform)
+    path.write_text("x")
+    os.utime(path, ns=(first.st_atime_ns, first.st_mtime_ns))
+    (key,) = taken(platform)
+    inbox = AudioInbox(platform.database, platform.home.root)
+    assert [row["mtime_ns"] for row in inbox.files(key)] == [first.st_mtime_ns]
+    assert taken(platform) == [] and inbox.look(LANDING, settle_seconds=3).known == 1
+
+
+def test_a_file_is_damaged_as_long_as_its_newest_content_is() -> None:
+    def rows(*states: tuple[str, str]) -> pd.DataFrame:
+        return pd.DataFrame([{"batch": b, "root": "r", "path": "a.wav", "status": s} for b, s in states])
+
+    assert damaged(rows(("20260102T000000-b", "partial"), ("20260101T000000-a", "ok"))) == {("r", "a.wav")}
+    assert damaged(rows(("20260102T000000-b", "ok"), ("20260101T000000-a", "refused"))) == set()
 
 
 def test_a_half_written_file_waits_until_it_stands_still(platform: Platform) -> None:
@@ -215,7 +239,7 @@ def test_a_track_is_found_by_every_name_and_not_by_an_ambiguous_one() -> None:
 
 EMPTY = {
     "identities": ["track", "root", "path", "batch", "audio_hash", "title", "artist"],
-    "manifest": ["root", "path", "album", "genre", "year", "track_number"],
+    "manifest": ["batch", "root", "path", "album", "genre", "year", "track_number"],
     "analysis": ["audio_hash", "duration_seconds", "tempo_bpm", "key", "loudness_lufs", "energy_index"],
     "classes": ["audio_hash", "genre"], "heard": ["track", "track_reference"],
 }  # fmt: skip
@@ -299,3 +323,49 @@ def test_a_day_is_a_pure_rebuild_in_any_order_of_its_rows() -> None:
     again, _ = rebuild_day(raw.sample(frac=1, random_state=1), resolve)
     pd.testing.assert_frame_equal(events, again)
     assert len(events) + len(unknown) == 40 and events["event_id"].is_unique
+
+
+def test_a_fifth_of_a_folder_in_another_format_is_no_lost_fifth(platform: Platform) -> None:
+    for n in range(10):
+        drop(platform, f"{n}.mp3", "x" * (n + 1), age=100 + n)
+    taken(platform)
+    tracks = [{"root": LANDING, "path": f"{n}.{form}", "track": f"t{n}"} for n in range(10) for form in ("mp3", "flac")]
+    for n in range(10):
+        (platform.home.landing_audio / f"{n}.mp3").unlink()
+    assert look(platform).suspended
+    for n in range(10):
+        drop(platform, f"{n}.flac", "y" * (n + 20), age=0)
+    AudioInbox(platform.database, platform.home.root).look(LANDING, settle_seconds=0)
+    presence = Presence(platform.database, platform.lake, platform.home.root)
+    assert presence.unanalysed(LANDING), "new files may be the lost ones: nobody is alarmed yet"
+    taken(platform, settle=0)
+    for key in AudioInbox(platform.database, platform.home.root).batches():
+        data = pa.table({"batch": [key], "status": ["ok"]})
+        platform.lake.replace("audio_quality", data, platform.lake.attempt("r"), column="batch", key=key)
+    assert not presence.unanalysed(LANDING) and look(platform).suspended
+    platform.lake.replace("track_identities", pa.Table.from_pylist(tracks), platform.lake.attempt("r"))
+    found = look(platform)
+    assert not found.suspended and found.gone == 10, "each has another file that is there"
+
+
+def test_at_every_moment_the_history_says_what_the_catalogue_said_then() -> None:
+    rng = random.Random(7)
+    history = pd.DataFrame(columns=list(TracksHistory.to_schema().columns))
+    said: list[tuple[datetime, set[tuple[Any, ...]]]] = []
+    for day in range(1, 29):
+        rows = [
+            dict.fromkeys(HISTORY_COLUMNS)
+            | {"track": f"t{n}", "title": rng.choice("AB"), "artist": "x", "genre": rng.choice(["rock", None]),
+               "deleted": rng.random() < 0.2}
+            for n in range(6) if rng.random() < 0.9
+        ]  # fmt: skip
+        current = pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+        now = datetime(2026, 1, day, tzinfo=UTC)
+        history = TracksHistory.validate(extend_history(history, current, now))
+        pd.testing.assert_frame_equal(TracksHistory.validate(extend_history(history, current, now)), history)
+        said.append((now, {tuple(row[name] for name in HISTORY_COLUMNS) for row in rows}))
+    for now, expected in said:
+        held = history[(history["valid_from"] <= now) & (history["valid_to"].isna() | (history["valid_to"] > now))]
+        rows = held[HISTORY_COLUMNS].astype(object)
+        assert {tuple(row) for row in rows.where(rows.notna(), None).itertuples(index=False)} == expected
+        assert held["track"].is_unique

@@ -19,7 +19,8 @@ from event_lines import event, lines_of, old, raw_ids, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ai_assets.data_processing.event_inbox import EventInbox, Reading
+from ai_assets.data_processing.event_inbox import EventInbox
+from ai_assets.data_processing.raw_store import Reading
 from resources.platform import Platform
 from resources.roots import StorageFault
 
@@ -174,14 +175,14 @@ def test_a_file_the_storage_withholds_does_not_keep_back_the_others(
 ) -> None:
     write(platform, "a.jsonl", [event("1")])
     write(platform, "b.jsonl", [event("2")])
-    real = inbox._open
+    real = inbox.open_source
 
     def fail(source: str) -> Any:
         if source.endswith("a.jsonl"):
             raise StorageFault(13, "Permission denied", source)
         return real(source)
 
-    monkeypatch.setattr(inbox, "_open", fail)
+    monkeypatch.setattr(inbox, "open_source", fail)
     with pytest.raises(StorageFault):
         inbox.ingest("r")
     assert raw_ids(platform) == ["2"]
@@ -197,11 +198,11 @@ from pathlib import Path
 from data_home import inbox_of
 from ai_assets.data_processing import event_inbox
 inbox = inbox_of(Path(sys.argv[1]))
-real = inbox._append
+real = inbox._store._append
 def append_and_die(*args):
     real(*args)
     os.kill(os.getpid(), 9)
-inbox._append = append_and_die
+inbox._store._append = append_and_die
 inbox.ingest("r1")
 """
 
@@ -232,9 +233,7 @@ def test_whatever_a_file_holds_and_becomes_its_lines_add_up(
 
     with tempfile.TemporaryDirectory() as folder:
         platform = make_platform(Path(folder))
-        inbox = EventInbox(
-            platform.database, platform.lake, platform.quarantine, platform.pseudonyms, platform.home.root
-        )
+        inbox = EventInbox(platform)
         made = {
             "good": lambda n: event(f"g{n}"), "same": lambda _n: event("same"), "broken": lambda n: f"{{broken {n}",
             "": lambda _n: "  ", "future": lambda n: event(f"f{n}", played_at="2999-01-01"),

@@ -17,14 +17,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from chromium import browser  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "tests" / "artifacts"
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 START_SECONDS = 90.0
 MARK = "AI_ASSETS_SUPERVISOR"
 
@@ -64,9 +60,12 @@ class RunningUi:
         return self.login.partition("token=")[2]
 
     def family(self) -> list[psutil.Process]:
-        """Every process that belongs to it, found by parentage, itself included."""
-        parent = psutil.Process(self.process.pid)
-        return [parent, *parent.children(recursive=True)]
+        """Every process that belongs to it, found by parentage, itself included; none once it has ended."""
+        try:
+            parent = psutil.Process(self.process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def signal(self, number: int) -> int:
         self.process.send_signal(number)
@@ -91,6 +90,14 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                 left.append(process)
     return left
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line, empty for one that ended between the listing and the question."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def free_port() -> int:
@@ -151,15 +158,3 @@ def ui(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield running
     finally:
         end_ui(running)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """Headless Chromium."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {CHROMIUM} (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])")
-    with playwright.sync_playwright() as drivers:
-        started = drivers.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS)
-        yield started
-        started.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
-from conftest import RunningUi, alive, end_ui, free_port, start_ui, wait_until
+from conftest import RunningUi, alive, command_of, end_ui, free_port, start_ui, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -77,7 +77,7 @@ def begin_slow_run(ui: RunningUi) -> tuple[str, list[psutil.Process]]:
     """A run whose step waits for a grandchild in another session; returns the run and every process of the house."""
     run = launch(ui, "slow")
     wait_until(
-        lambda: any("sleep" in process.cmdline()[:1] for process in alive(ui.family())), 60, "the step's own process"
+        lambda: any("sleep" in command_of(process)[:1] for process in alive(ui.family())), 60, "the step's own process"
     )
     return run, ui.family()
 
@@ -96,7 +96,7 @@ def test_everything_answers_and_nothing_without_a_login(started: RunningUi, home
         assert started.token not in log.read_text(), f"the token stands in {log}"
     sockets = [one for process in started.family() for one in process.net_connections() if one.status == "LISTEN"]
     assert {one.laddr.ip for one in sockets} == {"127.0.0.1"}
-    assert not [one for one in started.family() if "dagster_webserver" in " ".join(one.cmdline())]
+    assert not [one for one in started.family() if "dagster_webserver" in " ".join(command_of(one))]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])
@@ -137,7 +137,7 @@ def test_a_start_that_is_interrupted_leaves_nothing(home: Path, tmp_path: Path) 
 
 def test_a_dead_child_ends_the_house_and_is_named(started: RunningUi) -> None:
     family = started.family()
-    (daemon,) = [one for one in started.family() if "dagster._daemon" in one.cmdline()]
+    (daemon,) = [one for one in started.family() if "dagster._daemon" in command_of(one)]
     daemon.kill()
     assert started.process.wait(60) == 1
     assert re.search(r"error: the daemon ended with status -9; see \S+daemon\.log", started.text)

@@ -11,6 +11,7 @@ import pytest
 
 from ai_assets.contract import CONTRACTS as KNOWN
 from ai_assets.definitions import build_definitions, family_assets
+from ai_assets.freshness import POLICIES
 from ai_assets.planning import topological
 from resources.settings import load_settings
 
@@ -33,9 +34,12 @@ def test_every_definition_loads(definitions: dg.Definitions) -> None:
         "audio_batches_job", "event_days_job", "analyze_audio", "models_job", "recommendations_job", "content_job",
     } <= jobs  # fmt: skip
     sensors = {sensor.name for sensor in repository.sensor_defs}
-    assert {"new_audio", "new_events", "vanished_files", "retrain", "run_failures", "keep_fresh"} <= sensors
+    assert {"new_audio", "new_events", "vanished_files", "retrain", "compact", "run_failures", "keep_fresh"} <= sensors
     assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in repository.sensor_defs)
     assert {schedule.name for schedule in repository.schedule_defs} >= {"daily", "weekly"}
+    named = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    for item in (*named, *repository.sensor_defs, *repository.schedule_defs):
+        assert item.description, f"{item.name} has no description"
 
 
 def test_every_asset_has_an_owner_a_group_a_description_and_a_blocking_check_on_its_rows(
@@ -65,6 +69,43 @@ def test_the_lineage_has_no_cycle_and_models_are_never_retrained_by_a_new_file(d
         condition = graph.get(dg.AssetKey(name)).automation_condition
         assert (condition is not None) == (contract.policy == "keep_fresh"), name
         assert "model" not in contract.kinds or contract.policy == "on_request", name
+
+
+def test_the_groups_read_as_a_story_no_two_point_at_each_other(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    groups = {key: graph.get(key).group_name for key in graph.get_all_asset_keys()}
+    arrows = {
+        (groups[parent], groups[key])
+        for key in groups
+        for parent in graph.get(key).parent_keys
+        if groups[parent] != groups[key]
+    }
+    order = [
+        "landing",
+        "audio_analysis",
+        "data_processing",
+        "model_training",
+        "recommendation_update",
+        "content_generation",
+        "quality",
+    ]
+    assert set(groups.values()) == set(order)
+    assert {(a, b) for a, b in arrows if order.index(a) > order.index(b)} == set()
+
+
+def test_every_end_product_has_a_freshness_policy(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    assert set(POLICIES) <= set(CONTRACTS)
+    assert all(graph.get(dg.AssetKey(name)).freshness_policy == policy for name, policy in POLICIES.items())
+
+
+def test_every_column_of_every_table_is_described(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for name, contract in CONTRACTS.items():
+        if contract.schema is None:
+            continue
+        columns = graph.get(dg.AssetKey(name)).metadata["dagster/column_schema"].columns
+        assert [column.name for column in columns if not column.description] == [], name
 
 
 def test_only_partitioned_assets_are_in_the_jobs_that_are_backfilled(definitions: dg.Definitions) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 STYLES, PER_STYLE = 12, 20
+LIVE = (200, 205, 210, 215)
 START = pd.Timestamp("2026-01-01", tz="UTC")
 
 
@@ -62,9 +63,9 @@ def catalogue_of(count: int = STYLES * PER_STYLE) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "track": [f"t{code:04}" for code in codes],
-            "title": [f"Song {code}" for code in codes],
+            "title": [f"Song {code}" + ("(Live)" if code in LIVE else "") for code in codes],
             "artist": [f"Artist {code // 5}" for code in codes],
-            "album": [f"Album {code // 10}" for code in codes],
+            "album": [f"Album {code // 5}" for code in codes],
             "genre": [f"style{code // PER_STYLE}" for code in codes],
             "root": "landing/audio",
             "path": [f"style{code // PER_STYLE}/{code}.flac" for code in codes],

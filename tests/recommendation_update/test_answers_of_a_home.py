@@ -16,12 +16,12 @@ from ai_assets.recommendation_update import build
 from ai_assets.recommendation_update.answers import (
     NothingToAnswer,
     find_track,
-    playlist_file,
     recommend_answer,
     similar_answer,
     snapshot_of,
 )
 from ai_assets.recommendation_update.histories import all_histories
+from ai_assets.recommendation_update.playlist_answers import playlist_file
 from ai_assets.recommendation_update.playlist_files import Entry, jspf, m3u8
 from ai_assets.recommendation_update.playlists import all_playlists
 from ai_assets.recommendation_update.rule_store import RuleStore
@@ -88,7 +88,7 @@ def test_a_track_is_named_by_id_path_or_artist_and_title(platform: Platform) -> 
     snapshot = snapshot_of(platform)
     full = f"{platform.home.root}/landing/audio/style1/25.flac"
     for reference in ("t0025", "landing/audio/style1/25.flac", full, "artist 5 -  SONG 25"):
-        assert find_track(platform, snapshot, reference) == 25, reference
+        assert find_track(snapshot, reference, home=platform.home.root) == 25, reference
     with pytest.raises(NothingToAnswer, match="no-such-track"):
         similar_answer(platform, "no-such-track", 3)
 

@@ -15,7 +15,7 @@ from ai_assets.model_training.listening import first_plays, fit, listening_data
 from ai_assets.model_training.splits import time_split
 from ai_assets.recommendation_update import build, checks, ranking
 from ai_assets.recommendation_update.candidates import candidates
-from ai_assets.recommendation_update.diversity import PER_ARTIST, diversify
+from ai_assets.recommendation_update.diversity import PER_ALBUM, PER_ARTIST, diversify
 from ai_assets.recommendation_update.histories import History, Play, all_histories
 from ai_assets.recommendation_update.playlists import FEWEST, LENGTH, all_playlists
 from ai_assets.recommendation_update.quality import quality_rows
@@ -61,6 +61,28 @@ def test_no_artist_takes_more_than_its_share_while_others_are_left() -> None:
     assert [item for item, _ in alone] == list(range(10))
 
 
+def test_no_album_takes_more_than_its_share_while_others_are_left() -> None:
+    """A compilation: every track by another artist. Tracks on no album are never fellows."""
+    items, artists = np.arange(30), np.arange(30)
+    albums = np.array([7] * 15 + [-1] * 15)
+    chosen = diversify(items, np.linspace(1, 0.5, 30), None, artists, 10, albums=albums)
+    assert [item for item, _ in chosen] == [0, 1, 2, *range(15, 22)] and PER_ALBUM == 3
+    alone = diversify(items[:15], np.linspace(1, 0.5, 15), None, artists[:15], 10, albums=albums[:15])
+    assert [item for item, _ in alone] == list(range(10))
+
+
+def test_albums_are_told_apart_by_folder_or_artist(world: World, tmp_path: Path) -> None:
+    catalogue = world.catalogue.head(8).assign(plays=1)
+    catalogue["album"] = ["Hits"] * 6 + [None, ""]
+    catalogue["path"] = ["a/1.flac", "a/2.flac", "b/3.flac", None, None, "flat.flac", "a/7.flac", "a/8.flac"]
+    catalogue["artist"] = ["X", "Y", "X", "X", "Y", "X", "X", "X"]
+    write_generation(tmp_path, catalogue, {}, ranker=None, facts={})
+    snapshot = QuerySnapshot.load(tmp_path)
+    assert snapshot is not None
+    codes = snapshot.albums.tolist()
+    assert codes[0] == codes[1] != codes[2] and codes[3] == codes[5] != codes[4] and codes[6:] == [-1, -1]
+
+
 def test_of_two_equal_sounds_the_second_gives_way() -> None:
     vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     chosen = diversify(np.arange(3), np.array([1.0, 0.99, 0.97]), vectors, np.arange(3), 2)
@@ -103,12 +125,24 @@ def test_quality_of_one_list_for_all_and_of_own_lists() -> None:
         ]
         return pd.DataFrame(rows, columns=["listener", "rank", "track"])
 
-    same = quality_rows(lists(False), tracks, listeners).set_index(["metric", "group"])["value"]
-    own = quality_rows(lists(True), tracks, listeners).set_index(["metric", "group"])["value"]
+    plays = np.arange(40, 0, -1).astype(np.float32)
+    content = np.eye(40, dtype=np.float32)
+    content[1:10, 0] = 1.0  # the ten most played sound alike
+    frame = quality_rows(lists(False), tracks, listeners, plays, content)
+    same = frame.set_index(["metric", "group"])["value"]
+    mixed = quality_rows(lists(True), tracks, listeners, plays, content).set_index(["metric", "group"])
+    own = mixed["value"]
     assert (same["coverage", "all"], own["coverage", "all"], own["coverage", "low"]) == (0.25, 1.0, 0.5)
     assert same["gini", "all"] == pytest.approx(0.75) and own["gini", "all"] == pytest.approx(0.0)
     assert own["listeners", "high"] == 2 and ("coverage", "medium") not in own
-    assert quality_rows(lists(True).head(0), tracks, listeners).empty
+    assert own["novelty_bits", "all"] > own["novelty_bits", "low"] > same["novelty_bits", "all"]
+    assert (frame["value"] == frame["baseline"])[frame["metric"].isin(["novelty_bits", "diversity"])].all()
+    assert own["diversity", "all"] > same["diversity", "all"] + 0.2
+    low, high = mixed["low"]["novelty_bits", "all"], mixed["high"]["novelty_bits", "all"]
+    assert low < own["novelty_bits", "all"] < high
+    assert same["exposure", "items head"] > own["exposure", "items head"] and own["shown", "items cold"] == 1.0
+    assert same["shown", "items cold"] == 0.0 and same["exposure"].sum() == pytest.approx(1.0)
+    assert quality_rows(lists(True).head(0), tracks, listeners, plays).empty
 
 
 def test_a_serving_generation_is_whole_and_the_newest_answers(serving: Path, world: World, tmp_path: Path) -> None:

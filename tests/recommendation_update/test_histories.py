@@ -15,7 +15,8 @@ from ai_assets.recommendation_update.query import QuerySnapshot, recommend
 
 def _events(tracks: list[str], **columns: object) -> pd.DataFrame:
     times = [START + pd.Timedelta(days=row) for row in range(len(tracks))]
-    frame = pd.DataFrame({"listener": "a", "track": tracks, "played_at": times, "seconds_played": 100.0})
+    rows = {"event_id": [f"e{row}" for row in range(len(tracks))], "listener": "a", "track": tracks}
+    frame = pd.DataFrame({**rows, "played_at": times, "seconds_played": 100.0})
     return frame.assign(skipped=False, liked=pd.Series([None] * len(tracks), dtype=object)).assign(**columns)
 
 

@@ -13,6 +13,7 @@ import pytest
 from listening_world import ArrowTable, World, catalogue_of
 
 from ai_assets.recommendation_update import build
+from ai_assets.recommendation_update.answers import alike, recommended
 from ai_assets.recommendation_update.candidates import Sources
 from ai_assets.recommendation_update.histories import History, Play, all_histories
 from ai_assets.recommendation_update.playlists import all_playlists
@@ -20,6 +21,7 @@ from ai_assets.recommendation_update.query import QuerySnapshot, recommend, simi
 from ai_assets.recommendation_update.rule_store import RuleStore
 from ai_assets.recommendation_update.rules import Rule, RuleColumns, allowed_mask
 from ai_assets.recommendation_update.serving_folder import write_generation
+from ai_assets.recommendation_update.wishes import Wish
 from resources.database import Database
 
 LISTENER = "l003"
@@ -35,13 +37,20 @@ RULES: dict[str, tuple[Rule, Callable[[pd.DataFrame], pd.Series]]] = {
     "folder": (Rule("folder", "is", "style2"), lambda c: _style(c, 2)),
     "whole folder": (Rule("folder", "is", "landing/audio/style2"), lambda c: _style(c, 2)),
     "genre": (Rule("genre", "is", "style4"), lambda c: _style(c, 4)),
+    "kind": (Rule("kind", "is", "live"), lambda c: c["title"].str.endswith("(Live)")),
     "track": (Rule("track", "is", "t0007"), lambda c: c["track"] == "t0007"),
     "title": (Rule("title", "contains", "song 11"), lambda c: c["title"].str.startswith("Song 11")),
     "long": (Rule("duration", "longer_than", "200"), lambda c: c["duration_seconds"] > 200),
     "short": (Rule("duration", "shorter_than", "150"), lambda c: c["duration_seconds"] < 150),
     "season": (Rule("genre", "is", "style5", season="01-01..12-31"), lambda c: _style(c, 5)),
-    "own": (Rule("genre", "is", "style6", listener=LISTENER), lambda c: _style(c, 6)),
 }
+
+
+WISHES = (
+    Wish("a-theme", genre="style2", length=30), Wish("own-theme", LISTENER, genre="style4", length=30),
+    *(Wish(f"like-{seed}", seeds=(f"t{seed:04}",), length=60) for seed in (7, 30, 45, 85, 105, 115, 205)),
+    Wish("own-seeds", LISTENER, seeds=("t0041", "t0085"), length=60),
+)  # fmt: skip
 
 
 def _surfaces(world: World, snapshot: QuerySnapshot, rule: Rule) -> Iterator[tuple[str, set[int]]]:
@@ -53,30 +62,56 @@ def _surfaces(world: World, snapshot: QuerySnapshot, rule: Rule) -> Iterator[tup
         histories = {name: histories[name] for name in sorted(histories)[:12]}
     everything = recommend(snapshot, History.of([], rule.listener), 240)[0]
     yield "recommend, cold", {answer.item for answer in everything}
-    warm = recommend(snapshot, histories[rule.listener or "l000"], 240, heard=True)[0]
-    yield "recommend", {answer.item for answer in warm}
+    past = histories[rule.listener or "l000"]
+    yield "recommend", {answer.item for answer in recommend(snapshot, past, 240, heard=True)[0]}
+    answer = recommended(snapshot, past, 240, home=Path("/"), arm="retrieval")
+    yield "API", {snapshot.codes[row["track"]] for row in answer["recommendations"]}
     for item in (0, 25, 45, 85, 105, 125):
-        found = similar(snapshot, item, 240, listener=rule.listener)
-        yield "similar", {code for code, _ in found}
+        yield "similar", {code for code, _ in similar(snapshot, item, 240, listener=rule.listener)}
+    if rule.listener is None:
+        session = recommended(snapshot, History.of([Play(3), Play(50)]), 240, home=Path("/"))
+        yield "API session", {snapshot.codes[row["track"]] for row in session["recommendations"]}
+        yield (
+            "API similar",
+            {snapshot.codes[row["track"]] for row in alike(snapshot, "t0025", 240, home=Path("/"))["similar"]},
+        )
     rows = build.recommend_all(snapshot, histories, 50)
     yield "batch", {snapshot.codes[row["track"]] for row in rows}
-    lists = all_playlists(snapshot, histories)
-    for kind in ("familiar", "discovery", "genre"):
-        if kind != "genre" or rule.listener is None:
-            yield kind, {snapshot.codes[row["track"]] for row in lists if row["kind"] == kind}
+    lists = all_playlists(snapshot, histories, wishes=WISHES)
+    own = [row for row in lists if rule.listener is None or row["listener"] is not None]
+    for kind in ("familiar", "discovery", "genre", "theme", "seeds"):
+        yield kind, {snapshot.codes[row["track"]] for row in own if row["kind"] == kind}
 
 
+@pytest.mark.parametrize("scope", ["all", "one listener"])
 @pytest.mark.parametrize("name", RULES)
-def test_no_surface_shows_what_a_rule_excludes(name: str, world: World, snapshot: QuerySnapshot) -> None:
+def test_no_surface_shows_what_a_rule_excludes(name: str, scope: str, world: World, snapshot: QuerySnapshot) -> None:
     rule, excluded = RULES[name]
+    rule = replace(rule, listener=None if scope == "all" else LISTENER)
     banned = set(np.flatnonzero(excluded(world.catalogue)).tolist())
-    without = set().union(*(shown for _, shown in _surfaces(world, snapshot, rule)))
-    assert banned & without, "the rule has nothing to exclude, so this proves nothing"
-    seen = dict.fromkeys(("recommend", "recommend, cold", "similar", "batch"), False)
+    without: dict[str, set[int]] = {}
+    for surface, shown in _surfaces(world, snapshot, rule):
+        without[surface] = without.get(surface, set()) | shown
+    always = {"recommend", "recommend, cold", "API", "similar"} | ({"API session"} if scope == "all" else set())
+    idle = {surface for surface in always if not banned & without[surface]}
+    assert not idle, f"the rule has nothing to exclude from {idle}, so this proves nothing"
+    seen = dict.fromkeys(without, False)
     for surface, shown in _surfaces(world, snapshot.with_rules([rule]), rule):
         assert not shown & banned, f"{surface} leaks {sorted(shown & banned)[:5]}"
-        seen[surface] = seen.get(surface, False) or bool(shown)
-    assert all(seen[surface] for surface in ("recommend", "recommend, cold", "similar", "batch"))
+        seen[surface] = seen[surface] or bool(shown)
+    assert all(seen[surface] for surface in (*always, "batch", "discovery"))
+
+
+def test_the_rules_of_the_table_bite_on_every_kind_of_playlist(world: World, snapshot: QuerySnapshot) -> None:
+    """Over all rules together: no kind of list passes the table above because it never named an excluded track."""
+    histories = all_histories(ArrowTable(world.events), snapshot.codes)
+    rows = all_playlists(snapshot, {name: histories[name] for name in sorted(histories)[:12]}, wishes=WISHES)
+    for kind in ("familiar", "discovery", "genre", "theme", "seeds"):
+        shown = {snapshot.codes[row["track"]] for row in rows if row["kind"] == kind}
+        bitten = [
+            name for name, (_, hit) in RULES.items() if shown & set(np.flatnonzero(hit(world.catalogue)).tolist())
+        ]
+        assert len(bitten) >= 3, (kind, bitten)
 
 
 @pytest.mark.parametrize("column", ["deleted", "synthetic"])
@@ -124,11 +159,23 @@ def test_any_rule_works_on_an_empty_catalogue(rule: Rule, tmp_path: Path) -> Non
     assert all_playlists(snapshot, {LISTENER: History.of([], LISTENER)}) == []
 
 
-def test_a_disliked_track_is_on_no_list(snapshot: QuerySnapshot) -> None:
-    history = History.of([Play(3), Play(3), Play(3), Play(9), Play(9), Play(11), Play(11), Play(9, liked=False)], "a")
-    shown = {answer.item for answer in recommend(snapshot, history, 240, heard=True)[0]}
-    assert 9 not in shown and 3 in shown
-    assert "t0009" not in {row["track"] for row in all_playlists(snapshot, {"a": history}) if row["listener"]}
+def test_a_disliked_track_is_on_no_list_and_a_heard_one_is_new_nowhere(snapshot: QuerySnapshot) -> None:
+    plays = [Play(3), Play(3), Play(3), Play(9), Play(9), Play(11), Play(11), Play(9, liked=False)]
+    history = History.of(plays, "a")
+    wishes = [Wish("own", "a", genre="style0", length=20), Wish("seeds", "a", seeds=("t0009", "t0008"), length=30)]
+    surfaces: dict[str, set[int]] = {
+        "heard too": {answer.item for answer in recommend(snapshot, history, 240, heard=True)[0]},
+        "recommend": {answer.item for answer in recommend(snapshot, history, 240)[0]},
+        "batch": {snapshot.codes[row["track"]] for row in build.recommend_all(snapshot, {"a": history}, 240)},
+        "session": {answer.item for answer in recommend(snapshot, History.of(plays), 240)[0]},
+    }
+    for row in all_playlists(snapshot, {"a": history}, wishes=wishes):
+        if row["listener"]:
+            surfaces.setdefault(row["kind"], set()).add(snapshot.codes[row["track"]])
+    assert set(surfaces) >= {"discovery", "theme", "seeds"} and 3 in surfaces["heard too"]
+    assert [name for name, shown in surfaces.items() if 9 in shown or not shown] == []
+    for name in ("recommend", "batch", "session", "discovery"):
+        assert not surfaces[name] & {3, 9, 11}, name
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,8 @@ def test_a_lock_is_free_again_when_its_holder_is_killed(database: Database, tmp_
     holder.wait()
 
 
-def test_a_lock_that_is_never_given_back_is_an_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resources.database.LOCK_WAIT_SECONDS", 0.1)
-    with database.lock("a"), pytest.raises(TimeoutError), database.lock("a"):
+def test_a_lock_that_is_never_given_back_is_an_error(database: Database) -> None:
+    with database.lock("a"), pytest.raises(TimeoutError), database.lock("a", wait_seconds=0.1):
         pass
 
 

@@ -24,7 +24,7 @@ from resources.guard.roles import PERMISSIONS, Role
 TOKENS = {"viewer-token": Role.VIEWER, "operator-token": Role.OPERATOR, "admin-token": Role.ADMIN}
 WIPE = 'mutation { wipeAssets(assetPartitionRanges: [{assetKey: {path: ["tracks"]}}]) { __typename } }'
 TRACKS = dg.AssetKey("tracks")
-COORDINATOR = {"module": "resources.guard.dagster_app", "class": "AttributedRunCoordinator"}
+COORDINATOR = {"module": "resources.instance.coordinator", "class": "AttributedRunCoordinator"}
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 from lake_race import lake_of
 
-from resources.lake.fence import Attempt, Fenced, token
+from resources.lake.fence import RUN_TOKENS, Attempt, DatabaseBehind, Fenced, token
 from resources.lake.ledger import Entry
 from resources.lake.tables import Lake, Origin, content_hash, reading
 
@@ -101,6 +103,33 @@ def test_a_new_database_over_an_old_lake_goes_on_above_it(lake: Lake, tmp_path: 
     with pytest.raises(Fenced):
         lake._replace("t", pa.table({"x": [1]}), Attempt("orphan", 0, token(epoch=1, sequence=99, attempt=0)), "t/a",
                       "0" * 64, "key", "a", Origin())  # fmt: skip
+
+
+def test_a_database_restored_from_an_older_copy_goes_on_above_the_lake(lake: Lake, tmp_path: Path) -> None:
+    put(lake, [0], "a", "r0")
+    saved = tmp_path / "copy.db"
+    with sqlite3.connect(tmp_path / "platform.db") as source, sqlite3.connect(saved) as copy:
+        source.backup(copy)
+    for number in range(1, 6):
+        put(lake, [number], "a", f"r{number}")
+    for leftover in tmp_path.glob("platform.db*"):
+        leftover.unlink()
+    saved.rename(tmp_path / "platform.db")
+    restored = lake_of(tmp_path)
+    with pytest.raises(DatabaseBehind):  # once; the step is then tried again
+        put(restored, [9], "a", "after the restore")
+    put(restored, [9], "a", "after the restore", attempt=1)
+    assert rows(restored) == {"a": [9]}
+    with pytest.raises(Fenced):
+        lake._replace("t", pa.table({"x": [1]}), Attempt("orphan", 0, token(epoch=1, sequence=7, attempt=0)), "t/a",
+                      "0" * 64, "key", "a", Origin())  # fmt: skip
+
+
+def test_tokens_go_on_growing_after_the_newest_are_pruned(lake: Lake) -> None:
+    before = [lake.attempt(f"r{number}").token for number in range(3)]
+    with lake.database.begin() as connection:
+        connection.execute(sa.delete(RUN_TOKENS))
+    assert lake.attempt("next").token > max(before)
 
 
 def test_six_racing_writers_leave_the_newest_attempt(tmp_path: Path) -> None:

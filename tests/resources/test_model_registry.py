@@ -166,6 +166,8 @@ def test_promotion_and_rollback_move_the_champion(registry: ModelRegistry, tmp_p
     assert registry.rollback("ranking_model").version == 1
     with pytest.raises(ModelNotFound, match="earlier champion"):
         registry.rollback("ranking_model")
+    with pytest.raises(ModelNotFound, match="'nosuch' has no earlier champion"):
+        registry.rollback("nosuch")
     assert registry.champion("ranking_model").aliases == ("champion",)
     assert registry.champion("ranking_model").tags["promotion_reason"] == "better by 1"
     assert [one.version for one in registry.versions("ranking_model")] == [3, 2, 1]

@@ -120,3 +120,19 @@ def test_a_vanished_file_is_told_once_and_a_lost_cursor_asks_for_the_same_run(pl
     assert gone.cursor != first.cursor and len(keys(gone)) == 1
     assert keys(look_for_vanished(first.cursor, platform)) == keys(gone)
     assert look_for_vanished(gone.cursor, platform).run_requests in (None, [])
+
+
+def test_a_stream_under_constant_load_piles_up_no_runs_and_starves_no_day(platform: Platform) -> None:
+    inbox = event_inbox(platform)
+    given = {"listener": "a", "track": "x - y"}
+    platform.event_stream.append([{**given, "played_at": 1700000000}])
+    (reading,) = event_requests(platform)
+    assert reading.tags["ai_assets/purpose"] == "read_events"
+    inbox.ingest("r1")
+    inbox.record_days(platform.lake.attempt("r1"))
+    platform.event_stream.append([{**given, "played_at": 1700000001}])
+    more, day = event_requests(platform)
+    assert more.run_key != reading.run_key and day.partition_key == "2023-11-14"
+    assert [request.partition_key for request in event_requests(platform, busy={"read_events"})] == ["2023-11-14"]
+    assert keys(dg.SensorResult(run_requests=list(event_requests(platform, busy={"rebuild_days"})))) == [more.run_key]
+    assert list(event_requests(platform, busy={"read_events", "rebuild_days"})) == []
