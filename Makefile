@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo ui test lint types unit test-team clean
+.PHONY: help setup demo ui test lint types unit test-team docs wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,7 +38,13 @@ unit: setup
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not team and not benchmark" tests
 
 test-team: setup  ## tests with PostgreSQL, Redis and RabbitMQ, kills and full disks
-	@$(BIN)/python -m pytest -m team tests
+	@$(BIN)/python -m pytest -m "team and not matrix" tests
+
+docs: setup  ## the reference pages in docs/, from the code
+	@$(BIN)/python -m tools.docs
+
+wheel: setup  ## dist/*.whl, as it is released
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
 clean:  ## remove the virtual environment and caches; data stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
