@@ -51,18 +51,23 @@ def run(commands: list[str], folder: Path) -> list[str]:
 
 
 def masked(text: str, folder: Path) -> list[str]:
-    """Lines without what differs from run to run (ids, digests, moments) and from machine to machine (decimals).
+    """Lines without what differs from run to run (ids, digests, moments) and from machine to machine: decimals, and
+    with them the track that is recommended.
 
-    Rows of a table become one line that says how many columns they have: which track is third is no promise.
+    A table becomes its frame and the name of its first column: which track is third, and so how many columns
+    fit beside it, is no promise.
     """
     text = text.replace(str(folder), "~")
     text = re.sub(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{12,64}\b|\bt[0-9a-f]{20}\b", "ID", text)
-    text = re.sub(r"\d{8}T\d{4,6}-[0-9a-f]{8}|\b\d+\.\d+\b", "N", text)
+    text = re.sub(r"\d{8}T\d{4,6}-[0-9a-f]{8}|\b\d+\.\d+\b|^\d+ more columns.*", "N", text, flags=re.M)
+    text = re.sub(r"^( +[a-z_ ]+?)  \S.*$", r"\1", text, flags=re.M)  # `why`: a label and what it says
+    text = re.sub(r"^.+ by .+ \(ID\)$", "TRACK", text, flags=re.M)
     lines = []
     for line in text.splitlines():
-        if line[:1] in ("│", "┃", "┏", "┡", "└"):
-            line = line[0] + (line if line[0] == "┃" else str(len(re.split("[│┳╇┴]", line))))
-            line = re.sub(r"\s+", " ", line)
+        if line[:1] == "┃":
+            line = line.split()[1]
+        elif line[:1] in ("│", "┏", "┡", "└"):
+            line = line[0]
         if not lines or line != lines[-1]:
             lines.append(line.rstrip())
     return lines
