@@ -19,12 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from resources import isolation_worker
+from resources import isolation_worker, numeric_threads
 
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-)  # fmt: skip
 _HEADER = struct.Struct("<Q")
 
 
@@ -53,7 +49,7 @@ class Task:
 
 def _environment(limits: Limits) -> dict[str, str]:
     environment = {**os.environ, **limits.environment}
-    environment.update(dict.fromkeys(_THREAD_VARIABLES, str(limits.threads)))
+    environment.update(dict.fromkeys(numeric_threads.VARIABLES, str(limits.threads)))
     environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
     environment["PYTHONSAFEPATH"] = "1"
     return environment

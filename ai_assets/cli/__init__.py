@@ -13,6 +13,7 @@ from typing import Any
 import rich_click as click
 
 from ai_assets.cli.errors import report
+from resources.numeric_threads import limit_numeric_threads
 
 # Group by what people do: command -> (where it stands, its line in `--help`).
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -102,6 +103,7 @@ def group(ctx: click.Context, home: str | None, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of `ai-assets`. Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but inputs were not accepted."""
+    limit_numeric_threads()
     status = [1]
     if arguments is None:
         atexit.register(_leave, status)  # registered first, so that it runs last

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import rich_click as click
 
 from ai_assets.cli.output import ERR, platform_of, settings_of
@@ -21,9 +19,6 @@ def serve(ctx: click.Context, host: str, port: int) -> int:
     The token is made in the home at the first start and printed once; AI_ASSETS_API_TOKEN sets it. The printed address
     opens the listening room in a browser, once. Ctrl-C ends it.
     """
-    # one thread per multiplication: requests run beside each other, and more threads than cores only wait
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
     from ai_assets.serving.api_server import serve as run
 
     fresh = not settings_of(ctx).places.database.exists()

@@ -261,7 +261,6 @@ def child_environment(platform: Platform) -> Mapping[str, str]:
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "PYTHONWARNINGS": "ignore",
         "PYTHONUNBUFFERED": "1",
     }
