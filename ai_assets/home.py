@@ -35,6 +35,7 @@ TABLE_MODULES = (
     "resources.lake.fence",
     "resources.run_leases",
     "resources.alerts",
+    "resources.alert_senders",
     "resources.task_counts",
     "resources.vector_index.delta",
     "ai_assets.model_training.tuning",

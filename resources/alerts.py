@@ -7,15 +7,9 @@ alert, and when the deliverer runs, is decided elsewhere.
 
 from __future__ import annotations
 
-import email.message
 import hashlib
-import hmac
 import json
 import logging
-import smtplib
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,8 +27,6 @@ Severity = Literal["info", "warning", "error", "critical"]
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 3600.0
 LEASE_SECONDS = 60.0
-TIMEOUT_SECONDS = 5.0
-MAX_CLOCK_SKEW_SECONDS = 300
 
 ALERTS = sa.Table(
     "alerts",
@@ -85,72 +77,6 @@ class LogSender:
 
     def send(self, message: Mapping[str, Any], idempotency_key: str) -> None:
         log.warning("alert %s %s: %s %s", message["state"], message["code"], message["title"], message["details"])
-
-
-@dataclass(frozen=True)
-class WebhookSender:
-    """POSTs JSON with `X-Timestamp`, `X-Signature: v1=HMAC-SHA256(key, ts + "." + body)` and `Idempotency-Key`.
-
-    Redirects are refused: they would carry the message to a place nobody configured.
-    """
-
-    url: str = field(repr=False)
-    key: str = field(repr=False)
-    timeout: float = TIMEOUT_SECONDS
-
-    def __post_init__(self) -> None:
-        if urllib.parse.urlsplit(self.url).scheme not in ("http", "https"):
-            raise ValueError("alert_webhook_url: expected http://… or https://…")
-
-    def send(self, message: Mapping[str, Any], idempotency_key: str) -> None:
-        body = json.dumps(message, sort_keys=True).encode()
-        timestamp = str(int(datetime.now(UTC).timestamp()))
-        headers = {
-            "Content-Type": "application/json",
-            "X-Timestamp": timestamp,
-            "X-Signature": sign(self.key, timestamp, body),
-            "Idempotency-Key": idempotency_key,
-        }
-        request = urllib.request.Request(self.url, data=body, headers=headers, method="POST")
-        opener = urllib.request.build_opener(_NoRedirect)
-        try:
-            with opener.open(request, timeout=self.timeout) as answer:
-                answer.read(1024)
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise SendRefused(f"receiver answered {error.code}") from None
-
-
-@dataclass(frozen=True)
-class MailSender:
-    """Sends plain text mail; the message id is the idempotency key."""
-
-    host: str
-    port: int
-    sender: str
-    recipients: tuple[str, ...]
-    timeout: float = TIMEOUT_SECONDS
-
-    def send(self, message: Mapping[str, Any], idempotency_key: str) -> None:
-        mail = email.message.EmailMessage()
-        mail["From"], mail["To"] = self.sender, ", ".join(self.recipients)
-        mail["Subject"] = f"[{message['severity']}] {message['state']}: {message['title']}"[:200]
-        mail["Message-ID"] = f"<{idempotency_key}@ai-assets>"
-        mail.set_content(json.dumps(message, indent=2, sort_keys=True))
-        with smtplib.SMTP(self.host, self.port, timeout=self.timeout) as server:
-            server.send_message(mail)
-
-
-def sign(key: str, timestamp: str, body: bytes) -> str:
-    """Value of `X-Signature`."""
-    return "v1=" + hmac.new(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-
-
-def signature_is_valid(key: str, timestamp: str, body: bytes, signature: str, *, now: float) -> bool:
-    """What a receiver checks: the signature, and a clock no more than 300 s away (a replay is older)."""
-    if not timestamp.isdigit() or abs(now - int(timestamp)) > MAX_CLOCK_SKEW_SECONDS:
-        return False
-    return hmac.compare_digest(sign(key, timestamp, body), signature)
 
 
 @dataclass(frozen=True)
@@ -266,11 +192,6 @@ class Alerts:
         same = (ALERTS.c.dedup_key == row["dedup_key"], ALERTS.c.generation == row["generation"])
         with self.database.begin() as connection:
             connection.execute(sa.update(ALERTS).where(*same).values(**values))
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 def _waiting() -> sa.ColumnElement[bool]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -166,6 +167,11 @@ class Settings(BaseSettings):
     alert_webhook_key: SecretStr | None = Field(
         default=None, description="Key that signs delivered alerts (HMAC-SHA-256)."
     )
+    alert_smtp_url: SecretStr | None = Field(
+        default=None, description="Mail server for alerts: smtp+starttls://USER:PASSWORD@HOST:587, smtps:// or smtp://."
+    )
+    alert_mail_to: str = Field(default="", description="Where alerts are mailed to; several with commas.")
+    alert_mail_from: str = Field(default="", description="Sender of mailed alerts (default: the first recipient).")
     retrain_events: int = Field(
         default=20_000, ge=1, description="New events after which listening models are retrained."
     )
@@ -204,6 +210,17 @@ class Settings(BaseSettings):
     def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg2://")):
             raise ValueError("expected sqlite:///PATH or postgresql+psycopg2://USER:PASSWORD@HOST:PORT/NAME")
+        return value
+
+    @field_validator("alert_smtp_url")
+    @classmethod
+    def _known_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in ("smtp", "smtp+starttls", "smtps") or not parts.hostname:
+                raise ValueError("expected smtp+starttls://, smtps:// or smtp:// and [USER:PASSWORD@]HOST[:PORT]")
+            if parts.username and parts.scheme == "smtp":
+                raise ValueError("a password needs smtp+starttls:// or smtps://")
         return value
 
     @field_validator("lake_uri")

@@ -8,6 +8,7 @@ from sensors.inputs import input_sensors
 from sensors.retraining import retraining_sensors
 from sensors.schedules import SCHEDULES
 from sensors.upkeep import upkeep_sensors
+from sensors.watch import watch_sensors
 
 __all__ = ["SCHEDULES", "build_sensors"]
 
@@ -27,5 +28,6 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         *retraining_sensors(seconds),
         *upkeep_sensors(seconds),
         *follower_sensors(seconds),
+        *watch_sensors(seconds),
         automation,
     ]

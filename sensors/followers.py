@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from resources.alerts import LogSender, Sender, WebhookSender
+from resources.alert_senders import MailSender, SeveralSenders, WebhookSender
+from resources.alerts import LogSender, Sender
 from resources.audit_follower import follow_materializations
 from resources.platform import Platform
 from resources.tracing_replay import replay_run
@@ -44,8 +45,17 @@ def follower_sensors(seconds: int) -> list[dg.SensorDefinition]:
 
 
 def alert_sender(platform: Platform) -> Sender:
-    """The configured receiver of alerts; the log where none is configured."""
-    url, key = platform.settings.alert_webhook_url, platform.settings.alert_webhook_key
-    if url is None:
+    """The configured receivers of alerts, webhook and e-mail; the log where none is configured."""
+    settings = platform.settings
+    receivers: dict[str, Sender] = {}
+    if settings.alert_webhook_url is not None:
+        key = settings.alert_webhook_key
+        url = settings.alert_webhook_url.get_secret_value()
+        receivers["webhook"] = WebhookSender(url, key.get_secret_value() if key is not None else "")
+    recipients = tuple(filter(None, (one.strip() for one in settings.alert_mail_to.split(","))))
+    if settings.alert_smtp_url is not None and recipients:
+        sender = settings.alert_mail_from or recipients[0]
+        receivers["mail"] = MailSender(settings.alert_smtp_url.get_secret_value(), sender, recipients)
+    if not receivers:
         return LogSender()
-    return WebhookSender(url.get_secret_value(), key.get_secret_value() if key is not None else "")
+    return next(iter(receivers.values())) if len(receivers) == 1 else SeveralSenders(platform.database, receivers)

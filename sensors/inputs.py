@@ -68,7 +68,9 @@ def take_new_audio(instance: dg.DagsterInstance, platform: Platform) -> dg.Senso
             seen = inbox.look(root, settle_seconds=platform.settings.settle_seconds)
         except StorageFault as fault:
             faults.append(str(fault))
+            platform.alerts.raise_alert(Alert(f"storage:{root}", "storage_fault", str(fault)))
             continue
+        platform.alerts.resolve(f"storage:{root}")
         waiting += len(seen.waiting)
         inbox.freeze(root, seen.ready)
     known = set(instance.get_dynamic_partitions(AUDIO_BATCHES.definition.name))  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ import dagster as dg
 from resources.alerts import Alert
 from resources.platform import Platform
 from sensors.described import sensor
+from sensors.watch import failed_checks
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
 UNFINISHED = [
@@ -47,5 +48,7 @@ def upkeep_sensors(seconds: int) -> list[dg.SensorDefinition]:
             return
         title = f"run {run.run_id} of {run.job_name} failed: {context.failure_event.message}"
         platform.alerts.raise_alert(Alert(f"run:{run.run_id}", "run_failed", title[:500]))
+        for alert in failed_checks(context.instance, run.run_id):
+            platform.alerts.raise_alert(alert)
 
     return [compact, run_failures]

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 TOP = ("sensors", "ai_assets", "resources")
 
 # Modules that stand beside the packages of `ai_assets`, under the name their box has.
-COMPOSITION = ("definitions", "automation", "freshness")
+COMPOSITION = ("definitions", "automation")
 ENGINE = ("launch", "planning", "on_workers", "maintenance", "restoring")
 LOOKING = ("look", "results")
-GROUND = ("partitions",)
+GROUND = ("partitions", "freshness")
 
 
 def lineage() -> str:

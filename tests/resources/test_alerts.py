@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.alerts import Alert, Alerts, LogSender, MailSender, WebhookSender, signature_is_valid
+from resources.alert_senders import WebhookSender, signature_is_valid
+from resources.alerts import Alert, Alerts, LogSender
 from resources.database import Database
 from resources.redaction import Redactor
 
@@ -140,7 +141,8 @@ def test_a_deliverer_killed_between_sending_and_noting_sends_again_with_the_same
     alerts.raise_alert(FAILED, now=NOON)
     code = (
         "import os, signal, sys; from pathlib import Path; from datetime import datetime\n"
-        "from resources.alerts import Alerts, WebhookSender; from resources.database import Database\n"
+        "from resources.alert_senders import WebhookSender; from resources.alerts import Alerts\n"
+        "from resources.database import Database\n"
         "class Dying(WebhookSender):\n"
         "    def send(self, message, key): super().send(message, key); os.kill(os.getpid(), signal.SIGKILL)\n"
         "Alerts(Database(sys.argv[1], Path(sys.argv[2]))).deliver(Dying(sys.argv[3], 'key'))"
@@ -173,34 +175,3 @@ def test_two_deliverers_at_once_send_each_alert_once(alerts: Alerts, receiver: R
     for one in both:
         one.join()
     assert len(receiver.requests) == 4 and alerts.lag_seconds() == 0.0
-
-
-def test_mail_is_one_message_with_the_alert(alerts: Alerts) -> None:
-    received: list[str] = []
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        stream = connection.makefile("rw", newline="\r\n")
-        stream.write("220 test\n")
-        stream.flush()
-        data = False
-        for line in stream:
-            text = line.strip()
-            received.append(text)
-            if data and text != ".":
-                continue
-            answer = {"DATA": "354 go", "QUIT": "221 bye"}.get(text.upper(), "250 ok")
-            data = text.upper() == "DATA"
-            stream.write(answer + "\n")
-            stream.flush()
-            if text.upper() == "QUIT":
-                return
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=serve, args=(listener,), daemon=True)
-        server.start()
-        alerts.raise_alert(FAILED)
-        mail = MailSender("127.0.0.1", listener.getsockname()[1], "platform@example.org", ("ops@example.org",))
-        assert alerts.deliver(mail) == 1
-        server.join(5)
-    assert "Subject: [error] firing: Run failed for good" in received and any("RUN_FAILED" in one for one in received)
