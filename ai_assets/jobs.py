@@ -39,6 +39,12 @@ models_job = dg.define_asset_job(
     description="Train, evaluate and register every model; each is promoted only when it is better.",
 )
 
+item_update_job = dg.define_asset_job(
+    "item_update_job",
+    selection=dg.AssetSelection.assets("item_update"),
+    description="Fold the newest plays into the listening model's items; kept only when better on later plays.",
+)
+
 recommendations_job = dg.define_asset_job(
     "recommendations_job",
     selection=dg.AssetSelection.groups("recommendation_update") - dg.AssetSelection.tag("role", "model"),
@@ -157,6 +163,7 @@ JOBS: list[Any] = [
     event_days_job,
     catalogue_job,
     models_job,
+    item_update_job,
     recommendations_job,
     content_job,
     quality_job,

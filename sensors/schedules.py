@@ -22,6 +22,14 @@ quality = dg.ScheduleDefinition(
     description="Every night, before the recommendations: features, splits, drift, and whether the tables agree.",
 )
 
+items = dg.ScheduleDefinition(
+    name="daily_items",
+    job_name="item_update_job",
+    cron_schedule="15 3 * * *",
+    default_status=RUNNING,
+    description="Every night, before the recommendations: the newest plays into the items, kept only when better.",
+)
+
 maintenance = dg.ScheduleDefinition(
     name="maintenance",
     job_name="maintenance_job",
@@ -30,4 +38,4 @@ maintenance = dg.ScheduleDefinition(
     description="Every Sunday: small files merged, old versions, runs and logs removed.",
 )
 
-SCHEDULES = [daily, quality, weekly, maintenance]
+SCHEDULES = [daily, quality, items, weekly, maintenance]

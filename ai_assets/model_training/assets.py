@@ -78,4 +78,25 @@ def collaborative_model(
     )  # fmt: skip
 
 
-ASSETS = [collaborative_settings, collaborative_model]
+@platform_asset(
+    group=GROUP, owner="machine-learning", policy="on_request", kinds=["numpy"], deps=["collaborative_model"],
+    checks=[PROMOTION],
+)  # fmt: skip
+def item_update(
+    context: dg.AssetExecutionContext, interactions: pd.DataFrame, platform: dg.ResourceParam[Platform]
+) -> Product:
+    """Between trainings: plays since then folded into the item factors, as a version that must win on later plays.
+
+    A version of `collaborative_model`; it waits until enough plays have come since the champion was fitted.
+    """
+    from ai_assets.model_training.item_update import update_items
+
+    name = "collaborative_model"
+    standing = platform.registry.champion(name)
+    champion = platform.registry.fetch(name) if standing is not None else None
+    return train(
+        context, platform, name, lambda folder: update_items(interactions, champion, folder), asset="item_update"
+    )
+
+
+ASSETS = [collaborative_settings, collaborative_model, item_update]

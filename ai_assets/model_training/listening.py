@@ -22,7 +22,7 @@ from ai_assets.model_training.distributed import Launch, fit_two_tower_distribut
 from ai_assets.model_training.fusion import reciprocal_rank_fusion
 from ai_assets.model_training.groups import activity, judged_by_group, popularity
 from ai_assets.model_training.guards import list_guards, paired_speed
-from ai_assets.model_training.ials import Ials, IalsConfig, fit_ials
+from ai_assets.model_training.ials import Ials, IalsConfig, fit_ials, half_step
 from ai_assets.model_training.interactions import Codes, Interactions
 from ai_assets.model_training.popularity import fit_popularity
 from ai_assets.model_training.splits import time_split
@@ -123,6 +123,14 @@ def first_plays(before: Interactions, after: Interactions) -> Interactions:
     return after.take(new)
 
 
+def over_tracks(data: Interactions, tracks: NDArray[np.str_]) -> Interactions:
+    """The same rows over other item ids, in their order; rows of items that are not among them are left out."""
+    place = {str(track): code for code, track in enumerate(tracks)}
+    codes = np.array([place.get(str(track), -1) for track in data.item_ids], np.int64)[data.items]
+    kept = data.take(codes >= 0)
+    return replace(kept, items=codes[codes >= 0], item_ids=tracks)
+
+
 def train_collaborative(
     interactions: pd.DataFrame,
     folder: Path,
@@ -154,7 +162,10 @@ def train_collaborative(
     final.save(folder)
     judged.save(folder / "judged")
     (folder / "config.json").write_text(
-        json.dumps({"ials": asdict(final.ials.config), "until": float(before.times.max())}, sort_keys=True)
+        json.dumps(
+            {"ials": asdict(final.ials.config), "until": float(before.times.max()), "seen": float(data.times.max())},
+            sort_keys=True,
+        )
     )
     return _judged(data, before, test, judged, final, losses)
 
@@ -235,10 +246,16 @@ def _guards(
 
 
 def champion_scores(folder: Path, before: Interactions) -> NDArray[np.float32] | None:
-    """Scores of the champion's judged twin for today's histories; None when it has seen days that judge today."""
-    if json.loads((folder / "config.json").read_text())["until"] > before.times.max():
+    """Scores of the champion's judged twin for today's histories; None when it has seen days that judge today.
+
+    Where the champion's items were brought up to date since (`item_update`), so are the twin's, with `before`.
+    """
+    facts = json.loads((folder / "config.json").read_text())
+    if facts["until"] > before.times.max():
         return None
     standing = Collaborative.load(folder / "judged")
+    if facts.get("stepped"):
+        standing = replace(standing, ials=half_step(standing.ials, over_tracks(before, standing.tracks)))
     place = {track: code for code, track in enumerate(standing.tracks)}
     known = np.array([place.get(str(track), -1) for track in before.item_ids])
     histories = [known[part][known[part] >= 0] for part in before.histories()]

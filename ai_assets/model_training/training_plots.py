@@ -22,6 +22,17 @@ def learning_curve(series: Mapping[str, Sequence[float]]) -> bytes:
     return _png(figure)
 
 
+def lines(series: Mapping[str, Sequence[float]], places: Sequence[float], *, across: str, up: str) -> bytes:
+    """One line per series over the same places."""
+    figure, axes = _figure(1, 1, width=5.0, height=2.6)
+    for name, values in series.items():
+        axes[0].plot(places, values, marker="o", markersize=3, label=name)
+    axes[0].set_xlabel(across, fontsize=8)
+    axes[0].set_ylabel(up, fontsize=8)
+    axes[0].legend(fontsize=7)
+    return _png(figure)
+
+
 def importance(values: Mapping[str, float], *, unit: str) -> bytes:
     """Bars, the largest on top."""
     names = sorted(values, key=lambda name: values[name])

@@ -59,7 +59,12 @@ class Trained:
 
 
 def train(
-    context: dg.AssetExecutionContext, platform: Platform, name: str, fit: Callable[[Path], Trained | str]
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    name: str,
+    fit: Callable[[Path], Trained | str],
+    *,
+    asset: str | None = None,
 ) -> Product:
     """Fit, log, register, decide; the Product of a model asset.
 
@@ -67,6 +72,7 @@ def train(
 
     Args:
         fit: writes the model into the given folder, or returns a sentence that says why there is nothing to train on.
+        asset: what is materialized, where it is another than the model of this name.
 
     Raises:
         TimeoutError: another training of this model has gone on for six hours.
@@ -75,11 +81,11 @@ def train(
     with alone, TemporaryDirectory(prefix=f"{name}-") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        with platform.tracking.start(_identity(context, name)) as run:
+        with platform.tracking.start(_identity(context, asset or name)) as run:
             trained = fit(folder)
             if isinstance(trained, str):
                 return no_model(name, trained)
-            code_version, data_versions = CONTRACTS[name].code_version, _data_versions(platform, name)
+            code_version, data_versions = CONTRACTS[asset or name].code_version, _data_versions(platform, asset or name)
             for series, values in trained.curve.items():
                 for step, value in enumerate(values):
                     run.log_metrics({series: float(value)}, step=step)

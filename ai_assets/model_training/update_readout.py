@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ai_assets.contract import Verdict
 from ai_assets.model_training import metrics
+from ai_assets.model_training.gate import paired_bootstrap
 from ai_assets.model_training.ials import IalsConfig, fit_ials, half_step
 from ai_assets.model_training.interactions import Interactions
 from ai_assets.model_training.listening import K, first_plays
@@ -39,3 +41,27 @@ def update_readout(
     return {
         name: metrics.evaluate(metrics.top_k(values, K, seen=seen), relevant)["ndcg"] for name, values in scores.items()
     }
+
+
+def readout_rows(
+    values: dict[str, NDArray[np.float64]],
+) -> list[tuple[str, str, float, float | None, float | None, float | None]]:
+    """Rows (metric, group, value, low, high, baseline): each way, and what it gains over folding listeners in alone."""
+    base = values["fold_in"]
+    rows: list[tuple[str, str, float, float | None, float | None, float | None]] = []
+    for way, own in values.items():
+        mean, theirs = _mean(own), _mean(base)
+        rows.append(("ndcg_at_10", way, mean, *paired_bootstrap(own), theirs))
+        rows.append(("gain_over_fold_in", way, mean - theirs, *paired_bootstrap(own - base), 0.0))
+    return rows
+
+
+def verdict(values: dict[str, NDArray[np.float64]]) -> Verdict:
+    """Red where the half-step is surely worse than doing without it."""
+    low, high = paired_bootstrap(values["half_step"] - values["fold_in"])
+    text = ", ".join(f"{way} {_mean(own):.4f}" for way, own in values.items())
+    return Verdict(not high < 0, f"NDCG@10 on later plays: {text}; half-step over fold-in in [{low:.4f}, {high:.4f}]")
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0

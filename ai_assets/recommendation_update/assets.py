@@ -17,7 +17,7 @@ import pandas as pd
 from ai_assets.contract import Product, Table, platform_asset
 from ai_assets.data_processing.external_tracks import ExternalTracks, with_external
 from ai_assets.model_training.training_run import PROMOTION, train
-from ai_assets.recommendation_update import build, checks, index_updates, playlist_assets, schemas
+from ai_assets.recommendation_update import build, checks, evaluation_assets, index_updates, playlist_assets, schemas
 from ai_assets.recommendation_update.candidates import FEATURES
 from ai_assets.recommendation_update.current import CONTENT, delta_store, histories, open_snapshot
 from ai_assets.recommendation_update.hubness import correction, measure
@@ -71,8 +71,8 @@ def content_index(
 
 
 @platform_asset(
-    group=GROUP, owner="machine-learning", policy="on_request", kinds=["annoy"], deps=["collaborative_model"],
-    checks=[checks.INDEX_RECALL, checks.HUBNESS],
+    group=GROUP, owner="machine-learning", policy="on_request", kinds=["annoy"],
+    deps=["collaborative_model", "item_update"], checks=[checks.INDEX_RECALL, checks.HUBNESS],
 )  # fmt: skip
 def collaborative_index(platform: dg.ResourceParam[Platform]) -> Product:
     """Nearest neighbours in listening: an Annoy index over the item vectors of the champion model."""
@@ -159,7 +159,7 @@ def ranking_evaluation(ranking_dataset: pd.DataFrame, platform: dg.ResourceParam
 
 @platform_asset(
     group=GROUP, owner="backend", schema=schemas.Recommendations, kinds=["deltalake"],
-    deps=["collaborative_model", "ranking_model", "recommendation_rules"], checks=[checks.NO_REPEATS],
+    deps=["collaborative_model", "item_update", "ranking_model", "recommendation_rules"], checks=[checks.NO_REPEATS],
 )  # fmt: skip
 def recommendations(
     context: dg.AssetExecutionContext,
@@ -226,5 +226,5 @@ def recommendation_quality(
 
 ASSETS = [
     content_index, collaborative_index, ranking_dataset, ranking_model, ranking_evaluation, recommendations,
-    recommendation_quality, *playlist_assets.ASSETS,
+    recommendation_quality, *evaluation_assets.ASSETS, *playlist_assets.ASSETS,
 ]  # fmt: skip

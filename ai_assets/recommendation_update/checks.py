@@ -94,4 +94,8 @@ ONE_VERSION = Check("one_version", "No playlist names a song twice, in whatever 
 UNHEARD = Check("unheard", "No discovery had been heard by its listener before.", None, True)
 NOT_AGAIN = Check("not_again", "No discovery list gives what an earlier one gave within 60 days.", repeats, True)
 COVERAGE = Check("coverage", "At least a tenth of the catalogue is recommended to somebody.", _coverage)
+NEW_LISTENERS = Check("new_listeners", "For a new listener the lists are never surely worse than popular tracks.", None)
+KEEPS_UP = Check(
+    "keeps_up", "Folding new plays into the items is not surely worse than folding in listeners alone.", None
+)
 BEATS_RETRIEVAL = Check("beats_retrieval", "Ranking is better than retrieval alone on unseen days, for sure.", None)

@@ -331,9 +331,18 @@ def _scores(
         learned = fused.astype(float)
     else:
         learned = ranking.predict(snapshot.booster, features)
-    warm = min(len(codes) / WARM_EVENTS, 1.0)
-    popular = np.log1p(snapshot.sources.plays[items].astype(float))
-    return warm * _unit(learned) + (1.0 - warm) * _unit(popular)
+    return blended(learned, snapshot.sources.plays[items].astype(float), len(codes))
+
+
+def blended(learned: NDArray[np.float64], plays: NDArray[np.float64], events: int) -> NDArray[np.float64]:
+    """What was learned, mixed with popularity for a listener's first events; scores in [0, 1].
+
+    Args:
+        learned, plays: (n,) scores and numbers of plays of the same tracks.
+        events: of the listener so far; from `WARM_EVENTS` on popularity counts for nothing.
+    """
+    warm = min(events / WARM_EVENTS, 1.0)
+    return warm * _unit(learned) + (1.0 - warm) * _unit(np.log1p(plays))
 
 
 def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
