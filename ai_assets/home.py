@@ -39,6 +39,7 @@ TABLE_MODULES = (
     "resources.task_counts",
     "resources.vector_index.delta",
     "ai_assets.model_training.tuning",
+    "ai_assets.canary",
     "ai_assets.model_training.retraining",
 )
 

@@ -18,7 +18,7 @@ from ai_assets.contract.errors import PermanentError
 from ai_assets.contract.progress import Progress, listening
 from ai_assets.contract.spec import CONTRACTS
 from ai_assets.contract.trace import TRACE_TAG
-from ai_assets.data_processing.batches import AudioInbox, newest_of_files
+from ai_assets.data_processing.batches import CANARY, AudioInbox, newest_of_files
 from ai_assets.data_processing.event_inbox import EventInbox
 from ai_assets.data_processing.presence import Presence
 from ai_assets.home import open_instance, prepare_home
@@ -133,11 +133,12 @@ class Launcher:
         files, waiting, batches = 0, 0, []
         for root in roots:
             seen = inbox.look(root, settle_seconds=settle_seconds)
-            files += seen.known + len(seen.ready) + len(seen.waiting)
-            waiting += len(seen.waiting)
+            if root != CANARY:  # it is no file of the user's
+                files += seen.known + len(seen.ready) + len(seen.waiting)
+                waiting += len(seen.waiting)
             batches += inbox.freeze(root, seen.ready)
         self.register_batches()
-        return Taken(files, waiting, tuple(batches), roots)
+        return Taken(files, waiting, tuple(batches), tuple(root for root in roots if root != CANARY))
 
     def note_missing_files(
         self, roots: Iterable[str] | None = None, *, confirmed: bool = False, alert: bool = True
@@ -350,7 +351,7 @@ def audio_counts(platform: Platform, taken: Taken | None) -> dict[str, int]:
         frame = newest_of_files(frame[frame["root"].isin(taken.roots)])
         gone = AudioInbox(platform.database, platform.home.root).gone()
         here = [place not in gone for place in zip(frame["root"], frame["path"], strict=True)]
-        accepted = int(frame[here]["status"].isin(ACCEPTED).sum())
+        accepted = int(frame.loc[here, "status"].isin(ACCEPTED).sum())
     refused = max(taken.files - taken.waiting - accepted, 0)
     return {"files": taken.files, "accepted": accepted, "refused": refused, "waiting": taken.waiting}
 

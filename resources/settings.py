@@ -172,6 +172,7 @@ class Settings(BaseSettings):
     )
     alert_mail_to: str = Field(default="", description="Where alerts are mailed to; several with commas.")
     alert_mail_from: str = Field(default="", description="Sender of mailed alerts (default: the first recipient).")
+    canary: bool = Field(default=False, description="A known piece and listener walk the whole way every hour.")
     retrain_events: int = Field(
         default=20_000, ge=1, description="New events after which listening models are retrained."
     )

@@ -1,7 +1,11 @@
 """What runs by the clock: recommendations every day, models every week."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
+from ai_assets.canary import Canary
+from resources.platform import Platform
 from sensors.retraining import weekly
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -38,4 +42,21 @@ maintenance = dg.ScheduleDefinition(
     description="Every Sunday: small files merged, old versions, runs and logs removed.",
 )
 
-SCHEDULES = [daily, quality, items, weekly, maintenance]
+
+@dg.schedule(
+    name="hourly_canary",
+    job_name="catalogue_job",
+    cron_schedule="0 * * * *",
+    default_status=RUNNING,
+    description="Every hour, where the setting `canary` is on: a known piece and play set out; `watch` follows them.",
+)
+def hourly_canary(
+    context: dg.ScheduleEvaluationContext, platform: dg.ResourceParam[Platform]
+) -> dg.RunRequest | dg.SkipReason:
+    if not platform.settings.canary:
+        return dg.SkipReason("the setting canary is off")
+    Canary(platform).start(datetime.now(UTC))
+    return dg.SkipReason("a walk began; the sensors take the piece and the play from here")
+
+
+SCHEDULES = [daily, quality, items, weekly, maintenance, hourly_canary]

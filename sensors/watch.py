@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
+from ai_assets.canary import Canary
 from ai_assets.freshness import POLICIES
 from resources.alerts import Alert
 from resources.platform import Platform
@@ -36,6 +37,8 @@ def watch_sensors(seconds: int) -> list[dg.SensorDefinition]:
 
 def look_around(instance: dg.DagsterInstance, platform: Platform, cursor: str | None, *, now: datetime) -> str:
     """Raise and resolve the alerts of this module; returns when the audit log was last verified (ISO time)."""
+    if platform.settings.canary:
+        Canary(platform).follow(now)
     told(platform, "queue", queue_stuck(instance, now), now)
     for asset in POLICIES:
         told(platform, f"stale:{asset}", stale(platform, asset, now), now)

@@ -15,7 +15,7 @@ TOP = ("sensors", "ai_assets", "resources")
 # Modules that stand beside the packages of `ai_assets`, under the name their box has.
 COMPOSITION = ("definitions", "automation")
 ENGINE = ("launch", "planning", "on_workers", "maintenance", "restoring")
-LOOKING = ("look", "results")
+LOOKING = ("look", "results", "canary")
 GROUND = ("partitions", "freshness")
 
 

@@ -22,7 +22,7 @@ from ai_assets.audio_status import ACCEPTED
 from ai_assets.contract import Out, Product, Table, accept, platform_asset, platform_multi_asset, reject
 from ai_assets.contract.progress import Progress, tell
 from ai_assets.contract.validation import empty_frame
-from ai_assets.data_processing.batches import root_folder, source_name
+from ai_assets.data_processing.batches import root_folder, source_name, without_canary
 from ai_assets.model_training.external_models import models_frame
 from ai_assets.model_training.schemas import ExternalModels
 from ai_assets.model_training.training_run import PROMOTION, train
@@ -143,12 +143,16 @@ def track_embedder(
     group=GROUP, owner="machine-learning", policy="on_request", kinds=["model", "scikitlearn"], checks=[PROMOTION]
 )
 def outlier_detector(
-    context: dg.AssetExecutionContext, audio_features: pd.DataFrame, platform: dg.ResourceParam[Platform]
+    context: dg.AssetExecutionContext,
+    audio_features: pd.DataFrame,
+    audio_quality: pd.DataFrame,
+    platform: dg.ResourceParam[Platform],
 ) -> Product:
     """Knows how the catalogue usually sounds, and which recording is far from it; its blind spots are documented."""
     from ai_assets.audio_analysis import genre_training
 
-    features = feature_matrix(audio_features.drop_duplicates("audio_hash")["features"])
+    heard = audio_features["audio_hash"].isin(without_canary(audio_quality)["audio_hash"])
+    features = feature_matrix(audio_features[heard].drop_duplicates("audio_hash")["features"])
     return train(context, platform, "outlier_detector", lambda folder: genre_training.fit_outliers(features, folder))
 
 

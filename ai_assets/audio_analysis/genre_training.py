@@ -17,6 +17,7 @@ from ai_assets.audio_analysis.outlier_detector import OutlierDetector, TooFewTra
 from ai_assets.audio_analysis.outlier_detector import fit as fit_outlier
 from ai_assets.audio_analysis.track_embedder import TrackEmbedder
 from ai_assets.audio_analysis.track_embedder import fit as fit_embedding
+from ai_assets.data_processing.batches import without_canary
 from ai_assets.model_training.guards import calibration, paired_speed
 from ai_assets.model_training.training_plots import dependence, importance
 from ai_assets.model_training.training_run import Trained
@@ -39,13 +40,11 @@ class TrainingData:
 
 def training_data(features: pd.DataFrame, quality: pd.DataFrame, manifest: pd.DataFrame) -> TrainingData:
     """One row per recording, its genre and artist from the tags of the first file that holds it."""
-    tags = quality[["batch", "root", "path", "audio_hash"]].merge(
+    tags = without_canary(quality)[["batch", "root", "path", "audio_hash"]].merge(
         manifest[["batch", "root", "path", "genre", "artist"]], on=["batch", "root", "path"]
     )
     tags = tags.dropna(subset=["audio_hash"]).drop_duplicates("audio_hash")
-    rows = features.drop_duplicates("audio_hash").merge(
-        tags[["audio_hash", "genre", "artist"]], on="audio_hash", how="left"
-    )
+    rows = features.drop_duplicates("audio_hash").merge(tags[["audio_hash", "genre", "artist"]], on="audio_hash")
     rows = rows.sort_values("audio_hash", kind="stable")
     artists = rows["artist"].fillna(rows["audio_hash"])
     labels = rows["genre"].where(rows["genre"].notna(), None)

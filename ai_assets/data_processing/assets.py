@@ -18,7 +18,7 @@ from ai_assets.contract.validation import column_schema
 from ai_assets.data_processing import catalogue, checks, feature_assets, identities, schemas
 from ai_assets.data_processing.batches import AudioInbox, source_name
 from ai_assets.data_processing.event_inbox import EventInbox
-from ai_assets.data_processing.events import rebuild_day
+from ai_assets.data_processing.events import people_only, rebuild_day
 from ai_assets.data_processing.external_tracks import ExternalTracks, with_external
 from ai_assets.data_processing.fingerprint_match import match_candidates
 from ai_assets.data_processing.interactions import LISTENERS_QUERY, activity_groups, daily_interactions
@@ -103,7 +103,7 @@ def listening_events(
         found = matcher.resolve(rows["track_reference"], rows["recording_mbid"])
         return found if has_audio else found.where(found.notna(), rows["track_reference"].map(event_track_id))
 
-    events, unknown = rebuild_day(raw.frame(), resolve)
+    events, unknown = rebuild_day(people_only(raw.frame()), resolve)
     held = platform.quarantine.sources("listening_events", "")
     for file, line in zip(events["file"], events["line"], strict=True) if held else ():
         if f"{file}:{line}" in held:

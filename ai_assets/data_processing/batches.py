@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LANDING = "landing/audio"
+CANARY = "landing/canary"
+"""Root of the known piece that tests the whole way every hour (`ai_assets.canary`); no answer ever shows it."""
 BATCH_FILES = 250
 BATCH_BYTES = 2 * 10**9
 AUDIO_SUFFIXES = frozenset(
@@ -81,6 +83,11 @@ class Scan:
     known: int
 
 
+def without_canary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a column `root`, less those of the canary: what models are trained on."""
+    return frame[frame["root"] != CANARY]
+
+
 def root_folder(root: str, home: Path) -> Path:
     """The folder of a root: `landing/…` lies in the home, any other root is an absolute path."""
     return home / root if root.startswith("landing/") else Path(root)
@@ -119,6 +126,12 @@ class AudioInbox:
         with self._database.begin() as connection:
             upsert(connection, AUDIO_ROOTS, [{"root": str(folder), "added_at": now}], update={})
         return str(folder)
+
+    def register_canary(self) -> None:
+        """Watch the canary's folder as a root of its own."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._database.begin() as connection:
+            upsert(connection, AUDIO_ROOTS, [{"root": CANARY, "added_at": now}], update={})
 
     def look(self, root: str, *, settle_seconds: float) -> Scan:
         """Compare a root with what is known.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ai_assets.audio_status import ACCEPTED
-from ai_assets.data_processing.batches import newest_of_files
+from ai_assets.data_processing.batches import CANARY, newest_of_files
 from resources.lake.tables import LakeTable, reading
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def build_catalogue(
     head = files.drop_duplicates("track").set_index("track")
     count = files.groupby("track").size()
     rows = head.join(count.rename("files"))
-    rows["deleted"] = files.groupby("track")["gone"].all()
+    rows["deleted"] = files.groupby("track")["gone"].all() | (rows["root"] == CANARY)  # no answer shows either
     rows = (
         rows.reset_index()
         .merge(analysis, on="audio_hash", how="left")

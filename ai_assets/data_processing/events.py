@@ -159,6 +159,15 @@ def raw_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return frame
 
 
+CANARY_SOURCE = "ai-assets:canary"
+"""`source` of the play that tests the whole way every hour: it ends in `raw_events`, nothing learns from it."""
+
+
+def people_only(raw: pd.DataFrame) -> pd.DataFrame:
+    """Raw rows less the canary's plays."""
+    return raw[raw["source"].fillna("") != CANARY_SOURCE]
+
+
 def rebuild_day(raw: pd.DataFrame, resolve: Callable[[pd.DataFrame], pd.Series]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One day's events from its raw rows: each event once, its track found.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_assets.data_processing.events import Place, Refused, check_event
+from ai_assets.data_processing.events import CANARY_SOURCE, Place, Refused, check_event
 from ai_assets.data_processing.interactions import play_strength
 
 if TYPE_CHECKING:
@@ -189,11 +189,13 @@ class StreamEvent:
 
 
 def stream_events(records: Iterable[Mapping[str, Any]]) -> list[StreamEvent]:
-    """Records of the event stream, in order; those that ingestion would refuse are left out."""
+    """Records of the event stream, in order; those that ingestion would refuse, and the canary's, are left out."""
     import pandas as pd
 
     now, rows = datetime.now(UTC), []
     for record in records:
+        if record.get("source") == CANARY_SOURCE:
+            continue
         try:
             # the stream holds pseudonyms already, so they are taken as they are
             rows.append(check_event(record, Place("stream", 1), now=now, pseudonym=str))

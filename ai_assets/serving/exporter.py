@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ai_assets.canary import readings as canary_readings
 from ai_assets.contract.spec import CONTRACTS
 from ai_assets.partitions import AUDIO_BATCHES, EVENT_DAYS
 from resources.metrics import AssetNode, InstanceMetrics, Reading, database_readings
@@ -35,6 +36,7 @@ def exporter_metrics(platform: Platform, instance: dg.DagsterInstance) -> Instan
             ("database", lambda: database_readings(platform.database)),
             ("indices", lambda: index_readings(platform)),
             ("stream", lambda: stream_readings(platform)),
+            ("canary", lambda: canary_readings(platform)),
             ("disk", lambda: disk_readings(platform.home.root)),
         ],
     )
