@@ -13,6 +13,7 @@ import numpy as np
 
 from ai_assets.audio_analysis.decode import open_audio
 from ai_assets.audio_analysis.report_words import ReportWords
+from ai_assets.audio_status import ACCEPTED
 from resources.blobs import write_atomically
 
 SHOWN = (
@@ -28,7 +29,7 @@ PAGE = """<!doctype html>
 <style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}
 table{{border-collapse:collapse}}td,th{{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}}
 td:nth-child(-n+4){{white-space:nowrap}}img{{width:100%}}h1{{font-size:1.3rem}}</style>
-<h1>{title}</h1><img alt="{alt}" src="data:image/png;base64,{picture}">
+<h1>{title}</h1>{picture}
 <h2>{findings_title}</h2>{findings}<h2>{numbers_title}</h2><table>{numbers}</table></html>
 """
 
@@ -45,8 +46,7 @@ def write_page(folder: Path, number: int, answer: dict[str, Any], words: ReportW
     page = PAGE.format(
         lang=words.lang,
         title=html.escape(Path(answer["path"]).name),
-        alt=html.escape(words("picture")),
-        picture=base64.b64encode(draw(answer, words)).decode(),
+        picture=_picture(answer, words),
         findings_title=html.escape(words("findings")),
         findings=f"<table>{findings}</table>" if findings else f"<p>{html.escape(words('findings_none'))}</p>",
         numbers_title=html.escape(words("numbers")),
@@ -54,6 +54,14 @@ def write_page(folder: Path, number: int, answer: dict[str, Any], words: ReportW
     )
     write_atomically(target, page.encode(errors="backslashreplace"))
     return target
+
+
+def _picture(answer: dict[str, Any], words: ReportWords) -> str:
+    """The picture as an element of the page; for a file of which nothing could be used, the reason instead."""
+    if answer["status"] not in (*ACCEPTED, "partial"):
+        return f"<p>{html.escape(words.value('status', answer['status']))}: {html.escape(answer['reason'])}</p>"
+    data = base64.b64encode(draw(answer, words)).decode()
+    return f'<img alt="{html.escape(words("picture"))}" src="data:image/png;base64,{data}">'
 
 
 def _finding(item: dict[str, Any], words: ReportWords) -> str:

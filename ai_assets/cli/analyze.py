@@ -48,7 +48,7 @@ def analyze(
         answers.append(answer)
         if as_json or only is not None:
             emit_json(answer)
-        if html_folder is not None and answer["status"] in (*ACCEPTED, "partial"):
+        if html_folder is not None:
             from ai_assets.audio_analysis.report import write_page
 
             pages += 1

@@ -49,6 +49,9 @@ def _show(found: Inspection) -> None:
     if found.mapping:
         rows = [{"our field": field, "comes from": source} for field, source in found.mapping.items()]
         OUT.print(rows_table("mapping", rows), markup=False)
+    if found.note:
+        OUT.print(found.note, markup=False)
+        return
     if found.command is None:
         what = ", ".join(found.missing) or "columns"
         OUT.print(f"Nothing says {what}. If you know, say it, for instance:")

@@ -8,14 +8,15 @@ A place is counted from 1: the line of a text file, the item of a JSON array, th
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
@@ -23,10 +24,11 @@ from ai_assets.data_processing import event_formats as formats
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_ARRAY_BYTES = 512 * 2**20
-MAX_GROUP_BYTES = 2**30
 BLOCK_BYTES = 16 * 2**20
 BATCH_ROWS = 50_000
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".dat"})
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+DAY_FIRST = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\d)", re.ASCII)
 EVENT_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json", ".listens", ".parquet"}) | TABLE_SUFFIXES
 
 
@@ -77,11 +79,11 @@ class JsonLines:
         if not isinstance(value, dict):
             return Line(number, end, digest, None, f"expected a JSON object, found a {type(value).__name__}")
         if self._mapped is not None:
-            return Line(number, end, digest, _present(self._mapped(value)))
+            return Line(number, end, digest, present(self._mapped(value)))
         if "track_metadata" in value:
-            return Line(number, end, digest, _present(formats.from_listenbrainz(value)))
+            return Line(number, end, digest, present(formats.from_listenbrainz(value)))
         known = None if "played_at" in value else formats.format_of(tuple(value))
-        return Line(number, end, digest, formats.own(value) if known is None else _present(known.convert(value)))
+        return Line(number, end, digest, formats.own(value) if known is None else present(known.convert(value)))
 
 
 class Delimited:
@@ -108,19 +110,21 @@ class Delimited:
         digest = hashlib.sha256(raw).hexdigest()
         if len(raw) > MAX_LINE_BYTES:
             return Line(number, end, digest, None, f"line of {len(raw):,} bytes; at most {MAX_LINE_BYTES:,} are read")
+        if raw.startswith(UTF_16):
+            return Line(number, end, digest, None, "UTF-16 text; save the table as UTF-8")
         try:
-            text = raw.decode("utf-8-sig").strip("\r\n")
+            text = table_text(raw).strip("\r\n")
             if self.columns is None and not self._begin(text):
                 reason = self._header_fault()
                 return Line(number, end, digest, None, reason) if reason else None
             cells = self._cells(text)
-        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+        except (csv.Error, StopIteration) as error:
             return Line(number, end, digest, None, f"no CSV row: {type(error).__name__}")
         assert self.columns is not None and self._convert is not None
         if len(cells) != len(self.columns):
             return Line(number, end, digest, None, f"{len(cells)} cells under {len(self.columns)} headings")
         row = {name: cell.strip() or None for name, cell in zip(self.columns, cells, strict=True)}
-        return Line(number, end, digest, _present(self._convert(row)))
+        return Line(number, end, digest, present(self._convert(row)))
 
     def _begin(self, text: str) -> bool:
         """Learn delimiter and columns from the first line; whether that line is a row already."""
@@ -147,6 +151,14 @@ class Delimited:
         return next(csv.reader(io.StringIO(text), delimiter=self._delimiter, strict=True))
 
 
+def table_text(raw: bytes) -> str:
+    """A line of a table: UTF-8, or else Windows-1252 (of which Latin-1 is a part), in which older programs export."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.removeprefix(codecs.BOM_UTF8).decode("cp1252", errors="replace")
+
+
 def _raw_lines(data: bytes, start_line: int) -> Iterator[tuple[bytes, int, int, bool]]:
     """Non-empty lines with number, offset behind them, and whether their line break is there."""
     position, number = 0, start_line
@@ -159,7 +171,7 @@ def _raw_lines(data: bytes, start_line: int) -> Iterator[tuple[bytes, int, int, 
         position, number = stop, number + 1
 
 
-def _present(record: Mapping[str, Any]) -> dict[str, Any]:
+def present(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in record.items() if item is not None}
 
 
@@ -184,7 +196,9 @@ def read_blocks(
     head = file.read(64)
     file.seek(0)
     if head.startswith(b"PAR1"):
-        yield from _parquet_blocks(file, mapping)
+        from ai_assets.data_processing.event_parquet import parquet_blocks
+
+        yield from parquet_blocks(file, mapping)
     elif PurePath(name.lower()).suffix == ".json" and head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
         yield from _array_blocks(file, mapping, final=final)
     else:
@@ -226,7 +240,7 @@ def _array_blocks(file: BinaryIO, mapping: Mapping[str, str] | None, *, final: b
     for start in range(0, len(items), BATCH_ROWS):
         part = items[start : start + BATCH_ROWS]
         lines = [
-            reader.object(item, number, _share(len(data), number, len(items)))
+            reader.object(item, number, max(1, len(data) * number // len(items)))
             for number, item in enumerate(part, start + 1)
         ]
         last = start + BATCH_ROWS >= len(items)
@@ -235,61 +249,8 @@ def _array_blocks(file: BinaryIO, mapping: Mapping[str, str] | None, *, final: b
         yield [], len(data), data
 
 
-def _parquet_blocks(file: BinaryIO, mapping: Mapping[str, str] | None) -> Iterator[Block]:
-    """A Parquet file; only the columns that are needed are decoded, and none of an absurd size."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    data = file.read()
-    try:
-        table = pq.ParquetFile(pa.BufferReader(data))
-        columns = [str(name) for name in table.schema_arrow.names]
-        known = formats.format_of(columns)
-        lacking = formats.mapping_columns(mapping) - set(columns) if mapping else set[str]()
-        fault = "" if known or mapping else f"no column {', '.join(sorted(set(formats.REQUIRED) - set(columns)))}"
-        fault = f"no column {', '.join(sorted(lacking))}" if lacking else fault
-        groups = range(table.metadata.num_row_groups)
-        if any(table.metadata.row_group(group).total_byte_size > MAX_GROUP_BYTES for group in groups):
-            fault = f"a row group of more than {MAX_GROUP_BYTES:,} bytes"
-        if fault:
-            hint = "" if lacking else "; `ai-assets inspect FILE` proposes a mapping"
-            yield [Line(1, len(data), "", None, fault + hint)], len(data), data
-            return
-        convert = formats.with_mapping(mapping, known) if mapping else known.convert  # type: ignore[union-attr]
-        done, rows = 0, table.metadata.num_rows
-        for batch in table.iter_batches(batch_size=BATCH_ROWS):
-            plain = [{name: _plain(item) for name, item in row.items()} for row in batch.to_pylist()]
-            lines = [
-                Line(number, _share(len(data), number, rows), "", _present(convert(row)))
-                for number, row in enumerate(plain, done + 1)
-            ]
-            done += len(lines)
-            yield lines, len(data) if done >= rows else 0, data if done >= rows else b""
-        if not rows:
-            yield [], len(data), data
-    except (pa.ArrowException, OSError) as error:
-        reason = f"no readable Parquet file: {type(error).__name__}"
-        yield [Line(1, len(data), hashlib.sha256(data).hexdigest(), None, reason)], len(data), data
-
-
-def _share(size: int, number: int, rows: int) -> int:
-    """An offset for row `number` of `rows` in a file whose rows have no places of their own."""
-    return max(1, size * number // rows)
-
-
-def _plain(value: Any) -> Any:
-    """A Parquet value as JSON knows it."""
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    return None if isinstance(value, float) and value != value else value
-
-
 def parse_time(value: Any) -> datetime:
-    """A point in time in UTC: ISO 8601 (no zone means UTC) or seconds since 1970.
+    """A point in time in UTC: ISO 8601 (no zone means UTC), its day also as 1.5.2026, or seconds since 1970.
 
     Raises ValueError.
     """
@@ -304,7 +265,8 @@ def parse_time(value: Any) -> datetime:
             raise ValueError(str(error)) from None
     if not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} is no time")
-    moment = datetime.fromisoformat(value.strip())
+    text = DAY_FIRST.sub(lambda day: f"{day[3]}-{int(day[2]):02}-{int(day[1]):02}", value.strip())
+    moment = datetime.fromisoformat(text)
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as error:

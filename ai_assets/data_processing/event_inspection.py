@@ -18,7 +18,7 @@ from typing import Any
 
 from ai_assets.data_processing import event_formats as formats
 from ai_assets.data_processing import events
-from ai_assets.data_processing.event_files import TABLE_SUFFIXES, Line, read_blocks
+from ai_assets.data_processing.event_files import TABLE_SUFFIXES, UTF_16, Line, read_blocks, table_text
 from resources.roots import open_any
 
 EXAMPLES = 3
@@ -44,6 +44,7 @@ class Inspection:
     first: str | None = None
     last: str | None = None
     command: str | None = None
+    note: str = ""
 
 
 def inspect_events(path: Path, mapping: str | None = None) -> Inspection:
@@ -59,7 +60,8 @@ def inspect_events(path: Path, mapping: str | None = None) -> Inspection:
     found = Inspection(str(path))
     with open_any(path) as file:
         head = file.read(HEAD_BYTES)
-        found.columns = _columns(path, head)
+        found.note = _note(head)
+        found.columns = [] if found.note else _columns(path, head)
         known = formats.format_of(found.columns)
         found.format = known.name if known is not None else None
         given = formats.parse_mapping(mapping) if mapping else None
@@ -117,6 +119,13 @@ def _checked(line: Line, name: str, now: datetime, mask: Any) -> dict[str, Any]:
     return events.check_event(line.record, events.Place(name, line.number), now=now, pseudonym=mask)
 
 
+def _note(head: bytes) -> str:
+    """Why a file has no columns at all; "" if it may have some."""
+    if head.startswith(UTF_16):
+        return "UTF-16 text; save it as UTF-8"
+    return "" if head.strip() else "the file is empty"
+
+
 def _columns(path: Path, head: bytes) -> list[str]:
     """Column names of a table, or of the first object of a JSON file."""
     if head.startswith(b"PAR1"):
@@ -127,9 +136,10 @@ def _columns(path: Path, head: bytes) -> list[str]:
             return [str(name) for name in pq.read_schema(path).names]
         except (pa.ArrowException, OSError):
             return []
-    text = head.decode("utf-8-sig", errors="replace")
+    table = path.suffix.lower() in TABLE_SUFFIXES
+    text = "\n".join(map(table_text, head.splitlines()[:2])) if table else head.decode("utf-8-sig", errors="replace")
     first = next((line for line in text.splitlines() if line.strip()), "")
-    if path.suffix.lower() in TABLE_SUFFIXES:
+    if table:
         delimiter, given = formats.first_line(first)
         return given or [cell.strip().strip('"') for cell in first.split(delimiter)]
     start = text.find("{")

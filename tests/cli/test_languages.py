@@ -14,6 +14,7 @@ import soundfile
 
 from ai_assets.audio_analysis import report, report_words
 from ai_assets.audio_analysis.report_words import LANGUAGES, Language, ReportWords
+from ai_assets.audio_status import ACCEPTED, STATUSES
 from ai_assets.cli import result_page
 from ai_assets.cli.language import spoken
 from ai_assets.cli.result_page import Made
@@ -119,6 +120,15 @@ def test_the_page_of_a_file_is_in_its_language_and_silence_has_a_page_too(tmp_pa
         assert word in text
     body = re.sub(r"<style>.*?</style>|<[^>]+>|[\w/+=]{80,}", " ", text, flags=re.S)
     assert language_of(body) == lang
+
+
+@pytest.mark.parametrize("status", [status for status in STATUSES if status not in (*ACCEPTED, "partial")])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_file_that_could_not_be_used_has_a_page_with_the_reason(tmp_path: Path, lang: Language, status: str) -> None:
+    answer = {"path": str(tmp_path / "gone.mp3"), "status": status, "reason": "text, <i>not audio</i>", "anomalies": []}
+    text = report.write_page(tmp_path, 1, answer, ReportWords(lang)).read_text(encoding="utf-8")
+    assert "text, &lt;i&gt;not audio" in text and "<img" not in text
+    assert ReportWords(lang).value("status", status) in text
 
 
 def test_the_page_of_results_is_in_its_language(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

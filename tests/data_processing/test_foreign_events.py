@@ -148,7 +148,7 @@ def parquet(path: Path, rows: int) -> pd.DataFrame:
 def test_a_parquet_file_is_read_in_batches_each_row_once(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ai_assets.data_processing.event_files.BATCH_ROWS", 7)
+    monkeypatch.setattr("ai_assets.data_processing.event_parquet.BATCH_ROWS", 7)
     path = tmp_path / "plays.parquet"
     parquet(path, 40)
     inbox = EventInbox(platform)
@@ -235,3 +235,48 @@ def test_a_mapping_without_a_file_is_wrong_usage(tmp_path: Path, capfd: pytest.C
     with pytest.raises(SystemExit) as left:
         main(["--home", str(tmp_path / "home"), "run", "--mapping", "listener=a"])
     assert left.value.code == 2 and "--events" in capfd.readouterr().err and not (tmp_path / "home").exists()
+
+
+WINDOWS = "uid;song;performer;date\r\n1;J\xf3ga;Bj\xf6rk;1.5.2026 10:00\r\n2;\u0160koda;Die \xc4rzte;31.02.2026\r\n"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["bare", "with a byte order mark"])
+def test_a_table_of_an_older_program_is_read_in_its_encoding(platform: Platform, tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_bytes(mark + WINDOWS.encode("cp1252"))
+    found = inspect_events(path)
+    assert found.columns == ["uid", "song", "performer", "date"] and (found.accepted, found.refused) == (1, 1)
+    inbox = EventInbox(platform)
+    inbox.register(path, formats.mapping_text(found.mapping))
+    inbox.ingest("r")
+    frame = platform.lake.table("raw_events").frame()
+    assert frame["track_reference"].tolist() == ["Björk - Jóga"]
+    assert str(frame["played_at"].iloc[0]).startswith("2026-05-01 10:00")
+
+
+@pytest.mark.parametrize(("data", "note"), [(WINDOWS.encode("utf-16"), "UTF-16"), (b"", "empty"), (b"\n \n", "empty")])
+def test_a_file_without_any_columns_is_called_what_it_is(tmp_path: Path, data: bytes, note: str) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_bytes(data)
+    found = inspect_events(path)
+    assert note in found.note and found.columns == [] and found.command is None
+    with path.open("rb") as file:
+        lines = [line for block, _, _ in read_blocks(file, path.name) for line in block]
+    assert all(line.record is None for line in lines)
+    if note == "UTF-16":
+        assert "UTF-8" in lines[0].reason
+
+
+def test_a_small_parquet_file_of_huge_equal_texts_stays_small(tmp_path: Path) -> None:
+    path = tmp_path / "plays.parquet"
+    long, usual = "x" * 60_000, "a - b"
+    tracks = ["y" * 100_000, usual, None, *[long] * 600]
+    pd.DataFrame({"listener": "anna", "track": tracks, "played_at": "2026-05-01T10:00:00Z"}).to_parquet(path)
+    with path.open("rb") as file:
+        blocks = list(read_blocks(file, path.name))
+    lines = [line for block, _, _ in blocks for line in block]
+    assert [line.number for line in lines] == list(range(1, 604)) and sum(taken for _, taken, _ in blocks) > 0
+    assert lines[0].record is None and "100,024 characters" in lines[0].reason
+    assert (lines[1].record or {})["track"] == usual and "track" not in (lines[2].record or {})
+    assert len(blocks) > 1, "600 rows of 60,000 characters are more than a block"
+    assert len({id((line.record or {})["track"]) for line in lines[3:]}) == 1, "equal texts are one object"
