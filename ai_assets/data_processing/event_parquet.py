@@ -79,7 +79,7 @@ def _fault(metadata: Any, columns: list[str], mapping: Mapping[str, str] | None,
 def _pieces(batch: Any) -> Iterator[tuple[list[dict[str, Any]], list[int]]]:
     """The rows of a batch with the characters of each, in pieces that hold about a block of text."""
     columns = [_values(column) for column in batch.columns]
-    sizes = np.sum([size for _, size in columns], axis=0, dtype=np.int64)
+    sizes = np.stack([size for _, size in columns]).sum(axis=0)
     ends = np.flatnonzero(np.diff(np.cumsum(np.minimum(sizes, MAX_LINE_BYTES)) // BLOCK_BYTES)) + 1
     for start, end in zip([0, *ends], [*ends, len(sizes)], strict=True):
         cells = [values[start:end] for values, _ in columns]
