@@ -29,7 +29,7 @@ ui: setup  ## the Dagster UI, daemon, sensors and the MLflow UI on the same data
 test: setup lint types unit  ## lint, types, rules of imports and all tests that need no service
 
 lint: setup
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports && $(BIN)/vulture
 
 types: setup
 	@$(BIN)/mypy

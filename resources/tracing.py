@@ -270,12 +270,6 @@ class Tracing:
             self.flush()
 
 
-def current_place() -> SpanPlace | None:
-    """Place of the enclosing span: hand it to another process as `parent`."""
-    opened = _CURRENT.get()
-    return opened.place if opened is not None else None
-
-
 def read_spans(folder: Path, trace_id: str | None = None) -> list[dict[str, Any]]:
     """Spans of the folder's files, in order of start; one emitted twice (a replay) counts once. Skips torn lines."""
     wanted = otlp_trace_id(trace_id) if trace_id is not None else None

@@ -79,7 +79,7 @@ def audio_pass(
         cache=home.cache,
         blobs=platform.blobs,
         workers=settings.workers,
-        max_seconds=settings.max_audio_seconds,
+        limits={"max_seconds": settings.max_audio_seconds, "max_file_bytes": settings.max_file_bytes},
         progress=lambda done, total, name: tell(Progress("audio_pass", "work", done, total, Path(name).name)),
     )
     tables = build_tables(audio_manifest, records)

@@ -72,7 +72,7 @@ def analyse_files(
     cache: Path,
     blobs: Blobs,
     workers: int | None = None,
-    max_seconds: float | None = None,
+    limits: Mapping[str, float] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Record]:
     """A record per job, in order. A file that harms its worker becomes a record like any other.
@@ -90,9 +90,9 @@ def analyse_files(
         else:
             waiting.append((place, missing))
     done = len(found)
-    for place, analysis in _computed(jobs, waiting, cache, workers, max_seconds):
+    for place, analysis in _computed(jobs, waiting, cache, workers, limits or {}):
         record = merged(records.get(jobs[place].file_hash), analysis, blobs)
-        if record["report"]["status"] not in ("timeout", "killed"):
+        if record["report"]["status"] not in ("timeout", "killed", "limit"):
             records.put(jobs[place].file_hash, record)
         found[place] = record
         done += 1
@@ -157,7 +157,7 @@ def _computed(
     waiting: Sequence[tuple[int, list[str]]],
     cache: Path,
     workers: int | None,
-    max_seconds: float | None,
+    limits: Mapping[str, float],
 ) -> Iterator[tuple[int, TrackAnalysis]]:
     if not waiting:
         return
@@ -167,7 +167,7 @@ def _computed(
             "path": jobs[place].path,
             "families": families,
             "cache_dir": str(cache / "tables"),
-            "max_seconds": max_seconds,
+            "limits": limits,
         }
         for place, families in waiting
     ]

@@ -50,6 +50,7 @@ class DecodeLimits:
     max_sample_rate: int = 384_000
     max_channels: int = 8
     max_seconds: float = 4 * 3600.0
+    max_file_bytes: int = 4 << 30
     max_decoded_bytes: int = 24 << 30
     max_expansion: float = 1_000.0
     expansion_grace_seconds: float = 900.0
@@ -207,6 +208,8 @@ class AudioReader:
             self._before = os.fstat(fd)
             if not stat.S_ISREG(self._before.st_mode):
                 raise self._refuse("not a regular file")
+            if self._before.st_size > limits.max_file_bytes:
+                raise AudioRefused(DecodeReport("limit", f"a file of more than {limits.max_file_bytes} bytes"))
             self._container = self._accept()
             self._backend, self._first, self._fault = self._open_backend()
         except OSError as error:

@@ -147,7 +147,7 @@ def analyse_for_pool(item: Mapping[str, Any]) -> TrackAnalysis:
     Parameters
     ----------
     item : either "root" and "path" (relative to it, opened confined) or "file" (a path anywhere); optional "families"
-        (a list, all if missing), "cache_dir" and "max_seconds" (what lies beyond is not read: status "limit").
+        (a list, all if missing), "cache_dir" and "limits" (fields of `DecodeLimits`; what lies beyond is not read: status "limit").
 
     Raises
     ------
@@ -155,7 +155,7 @@ def analyse_for_pool(item: Mapping[str, Any]) -> TrackAnalysis:
     """
     families = frozenset(item["families"]) if item.get("families") is not None else ALL
     cache_dir = Path(item["cache_dir"]) if item.get("cache_dir") else None
-    limits = DecodeLimits(max_seconds=float(item["max_seconds"])) if item.get("max_seconds") else DecodeLimits()
+    limits = DecodeLimits(**item.get("limits", {}))
     checked = families != {"features"}
     try:
         file = open_any(item["file"]) if item.get("file") else open_confined(Path(item["root"]), item["path"])

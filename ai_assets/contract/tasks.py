@@ -52,10 +52,6 @@ class KeyReused(BadArguments):
     """The idempotency key was used before with other arguments."""
 
 
-class TaskFailed(RuntimeError):
-    """The task's run failed; the message says at which asset and why."""
-
-
 @dataclass(frozen=True)
 class TaskCall:
     """One call: its run id and trace id, to be handed to what the task launches."""
@@ -155,7 +151,6 @@ class Hold:
 
     def __init__(self, database: Database, run_id: str, holder: str) -> None:
         self._database = database
-        self._run_id = run_id
         self._mine = sa.and_(TASK_KEYS.c.run_id == run_id, TASK_KEYS.c.holder == holder, TASK_KEYS.c.result.is_(None))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name=f"task {run_id}")

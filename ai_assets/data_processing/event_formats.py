@@ -194,7 +194,6 @@ FORMATS = (
     }, _lastfm("lastfm_artist", "lastfm_track", "lastfm_date")),
 )  # fmt: skip
 
-LISTENBRAINZ = FORMATS[0]
 
 _HEADERLESS = (
     (re.compile(r"\d+::\d+::[\d.]+::\d+"), "::", ("userId", "movieId", "rating", "timestamp")),

@@ -54,9 +54,6 @@ class Ials:
         """(users, items) scores."""
         return self.user_vectors(histories) @ self.items.T
 
-    def item_vectors(self) -> Factors:
-        return self.items
-
     def shares(self, history: NDArray[np.int64], item: int) -> NDArray[Any]:
         """(len(history),) contributions of the history's items to the score of `item`; they sum to it."""
         distinct, places, times = np.unique(history, return_inverse=True, return_counts=True)

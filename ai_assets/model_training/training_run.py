@@ -55,7 +55,6 @@ class Trained:
     card: str = ""
     signature: Any = None
     input_example: Any = None
-    synthetic: bool = False
 
 
 def train(

@@ -72,9 +72,6 @@ class TwoTower:
         """(users, items) cosines."""
         return self.user_vectors(histories) @ self.outputs.T
 
-    def item_vectors(self) -> Vectors:
-        return self.outputs
-
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / "two_tower.npz", inputs=self.inputs, outputs=self.outputs)

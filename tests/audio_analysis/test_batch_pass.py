@@ -107,3 +107,13 @@ def test_a_tempo_tag_that_the_sound_contradicts_is_a_finding(claimed: str, expec
     kinds = [item["kind"] for item in json.loads(quality["findings"].iloc[0])]
     assert ("tag_tempo" in kinds) is expected
     assert kinds.count("tag_tempo") <= 1
+
+
+def test_a_file_over_a_limit_is_read_when_the_limit_is_raised(song: Path, tmp_path: Path) -> None:
+    def status(**limits: float) -> str:
+        places = {"cache": tmp_path / "cache", "blobs": Blobs(tmp_path / "blobs")}
+        return analyse_files([job(song)], **places, workers=1, limits=limits)[0]["report"]["status"]
+
+    assert status(max_file_bytes=song.stat().st_size - 1) == "limit"
+    assert status(max_seconds=5.0) == "limit"
+    assert status() == "ok"

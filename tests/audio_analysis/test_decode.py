@@ -239,6 +239,10 @@ def test_limits_end_the_reading_with_the_prefix(good: dict[str, Path]) -> None:
     assert (report.status, report.duration_seconds) == ("limit", pytest.approx(1.0, abs=0.001))
     assert decode_report(good["mp3"], limits=DecodeLimits(max_decoded_bytes=600_000)).status == "limit"
     assert decode_report(good["mp3"], limits=DecodeLimits(max_channels=1)).status == "refused"
+    size = good["mp3"].stat().st_size
+    assert decode_report(good["mp3"], limits=DecodeLimits(max_file_bytes=size)).status == "ok"
+    report = decode_report(good["mp3"], limits=DecodeLimits(max_file_bytes=size - 1))
+    assert (report.status, report.reason) == ("limit", f"a file of more than {size - 1} bytes")
 
 
 def test_hours_of_silence_in_a_small_file_stop_early(tmp_path: Path) -> None:

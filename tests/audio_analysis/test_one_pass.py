@@ -80,7 +80,7 @@ def test_a_pool_gives_one_picklable_answer_per_file_in_order(song: Path) -> None
     (song.parent / "text.wav").write_text("no audio at all")
     items = [{"root": str(song.parent), "path": name} for name in ("song.wav", "text.wav", "missing.wav", "../up.wav")]
     items.append({"file": str(song), "families": ["features"], "cache_dir": str(song.parent / "cache")})
-    items.append({"file": str(song), "families": ["loudness"], "max_seconds": 5.0})
+    items.append({"file": str(song), "families": ["loudness"], "limits": {"max_seconds": 5.0}})
     with LimitedPool(1, memory_bytes=1 << 31) as pool:
         outcomes = list(pool.map("ai_assets.audio_analysis.one_pass:analyse_for_pool", items))
     assert [each.status for each in outcomes] == ["ok"] * 6, [each.error for each in outcomes]
