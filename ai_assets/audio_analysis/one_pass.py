@@ -147,7 +147,8 @@ def analyse_for_pool(item: Mapping[str, Any]) -> TrackAnalysis:
     Parameters
     ----------
     item : either "root" and "path" (relative to it, opened confined) or "file" (a path anywhere); optional "families"
-        (a list, all if missing), "cache_dir" and "limits" (fields of `DecodeLimits`; what lies beyond is not read: status "limit").
+        (a list, all if missing), "cache_dir" and "limits" (fields of `DecodeLimits`; what lies beyond is not read:
+        status "limit").
 
     Raises
     ------
