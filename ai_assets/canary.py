@@ -9,7 +9,7 @@ its play ends in `raw_events`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,7 +124,11 @@ class Canary:
     # -- what it means to have reached a part ------------------------------------------------------------------
 
     def _has_reached(self, part: str, walk: dict[str, Any]) -> bool:
-        return bool(getattr(self, f"_{part}")(walk))
+        reached: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "landing": self._landing, "analysis": self._analysis, "catalogue": self._catalogue, "index": self._index,
+            "events": self._events, "answer": self._answer,
+        }  # fmt: skip
+        return bool(reached[part](walk))
 
     def _landing(self, walk: dict[str, Any]) -> str | None:
         mine = (AUDIO_FILES.c.root == CANARY, AUDIO_FILES.c.mtime_ns == walk["mtime_ns"])
