@@ -6,9 +6,12 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
 import rich_click as click
@@ -20,6 +23,7 @@ PACKAGES = (
     "annoy", "deltalake", "soundfile", "soxr",
 )  # fmt: skip
 LEAST_FREE_BYTES = 2 * 10**9
+MOST_CLOCK_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,79 @@ def _home(settings: Any) -> Iterator[Finding]:
             yield Finding(name, "error", f"{folder} cannot be read", "restore the folder or its permissions")
 
 
+def _storage(settings: Any) -> Iterator[Finding]:
+    """Can tables be written where they are to lie? A folder is tried; an object store must answer a listing."""
+    if settings.lake_root.startswith("s3://"):
+        yield _object_store(settings)
+        return
+    folder = Path(settings.lake_root)
+    if not folder.exists():
+        return
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+            ahead = os.fstat(file.fileno()).st_mtime - time.time()
+    except OSError as error:
+        yield Finding("tables", "error", f"{folder}: {error.strerror}", "make the folder writable, or free space on it")
+        return
+    yield Finding("tables", "ok", f"{folder} can be written")
+    yield _clock("clock of the storage", ahead)
+
+
+def _object_store(settings: Any) -> Finding:
+    from deltalake import DeltaTable
+
+    try:
+        DeltaTable.is_deltatable(f"{settings.lake_root}/tracks", dict(settings.lake_storage_options))
+    except Exception as error:
+        remedy = "check AI_ASSETS_LAKE_URI and AI_ASSETS_LAKE_STORAGE_OPTIONS (endpoint, region, keys)"
+        return Finding("tables", "error", f"the object store does not answer ({type(error).__name__})", remedy)
+    return Finding("tables", "ok", "the object store answers")
+
+
+def _clock(name: str, ahead: float) -> Finding:
+    """`ahead`: seconds by which another clock is before this one's."""
+    if abs(ahead) <= MOST_CLOCK_SECONDS:
+        return Finding(name, "ok", f"agrees with this machine within {MOST_CLOCK_SECONDS} s")
+    remedy = "set the clocks by NTP (timedatectl set-ntp true): files seem unsettled, events seem to lie ahead"
+    return Finding(name, "warning", f"differs from this machine's by {ahead:.0f} s", remedy)
+
+
+def _secrets(settings: Any) -> Iterator[Finding]:
+    """Keys and tokens of the home are for its owner alone."""
+    folder = settings.places.secrets
+    if not folder.exists():
+        return
+    paths = [folder, *sorted(path for path in folder.rglob("*") if path.is_file())]
+    wide = [path for path in paths if path.stat().st_mode & 0o077]
+    if wide:
+        names = ", ".join(str(path) for path in wide[:3])
+        yield Finding("secrets", "error", f"others can read {names}", f"chmod -R go= {folder}")
+    else:
+        yield Finding("secrets", "ok", f"{len(paths) - 1} files, readable by their owner alone")
+
+
+def _ports(settings: Any) -> Iterator[Finding]:
+    for name, port in (("UI", settings.ui_port), ("MLflow", settings.mlflow_port)):
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError as error:
+                remedy = f"it is the {name} that runs, or the next free one is taken (AI_ASSETS_{name.upper()}_PORT)"
+                yield Finding(f"port of the {name}", "warning", f"{port}: {error.strerror}", remedy)
+            else:
+                yield Finding(f"port of the {name}", "ok", f"{port} is free")
+
+
 def _settings(settings: Any) -> Iterator[Finding]:
     from resources.settings import setting_sources
 
     for name, source in setting_sources(settings).items():
         if source != "default":
-            value = getattr(settings, name)
+            # tokens and keys of an object store lie in fields that are not shown
+            value = getattr(settings, name) if type(settings).model_fields[name].repr else "(not shown)"
             yield Finding(f"setting {name}", "ok", f"{value} (from {source})")
     known = {f"AI_ASSETS_{name.upper()}" for name in type(settings).model_fields} | {"AI_ASSETS_TEST_DATA"}
     for name in sorted(os.environ):
@@ -122,9 +193,16 @@ def _database(settings: Any) -> Iterator[Finding]:
     from resources.platform import Platform
 
     try:
-        with Platform(settings).database.engine.connect() as connection:
+        database = Platform(settings).database
+        with database.engine.connect() as connection:
             connection.execute(sa.text("SELECT 1"))
+            ahead = None
+            if not database.is_sqlite:
+                theirs = connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
+                ahead = float(theirs) - time.time()
         yield Finding("platform database", "ok", "answers")
+        if ahead is not None:
+            yield _clock("clock of the database", ahead)
     except Exception as error:
         yield Finding(
             "platform database", "error", type(error).__name__, "check AI_ASSETS_DATABASE_URL and that it runs"
@@ -163,5 +241,5 @@ def _reachable(name: str, url: str) -> Finding:
 
 
 LOOKS: tuple[Callable[[Any], Iterator[Finding]], ...] = (
-    _python, _packages, _annoy, _home, _settings, _database, _daemon, _services,
+    _python, _packages, _annoy, _home, _storage, _secrets, _settings, _database, _daemon, _services, _ports,
 )  # fmt: skip
