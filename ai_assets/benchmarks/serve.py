@@ -1,7 +1,7 @@
 """`ai-assets benchmark serve`: the real server with a catalogue of a given size under a given load.
 
-The server runs on two cores, the load generator in a process of its own. While the load goes on, events are sent and
-tracks entered, and the time until an answer knows of them is measured.
+The server runs on two cores, the load generator in a process of its own. While the load goes on, events are sent,
+tracks entered and rules made, and the time until an answer knows of them is measured.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from ai_assets.benchmarks.serve_world import EMBEDDING, Synthetic, make_home
+from ai_assets.recommendation_update.rule_store import RuleStore
+from ai_assets.recommendation_update.rules import Rule
 
 TOKEN = "benchmark"
 CORES = 2
@@ -70,11 +72,12 @@ def _measure(world: Synthetic, pid: int, port: int, rate: float, seconds: float)
     paths = [f"/recommendations/{name}?k=10" for name in world.listeners]
     _load(port, min(rate, 50), WARM_SECONDS, paths).communicate()
     load = _load(port, rate, seconds, paths)
-    events, tracks = [], []
+    events, tracks, rules = [], [], []
     for number in range(PROBES):
         time.sleep(seconds / (2 * PROBES))
         events.append(_event_to_change(world, port, number))
         tracks.append(_track_to_findable(world, port, number))
+        rules.append(_rule_to_hold(world, port, number))
     out, _ = load.communicate()
     if load.returncode != 0:
         raise ServerFailed("the load generator failed: is the server still there?")
@@ -86,6 +89,7 @@ def _measure(world: Synthetic, pid: int, port: int, rate: float, seconds: float)
         "achieved_rate": round(len(times) / found["seconds"], 1),
         "event_to_change_ms": round(max(events), 1),
         "track_to_findable_ms": round(max(tracks), 1),
+        "rule_to_hold_ms": round(max(rules), 1),
         "errors": int(found["errors"]),
         "rss_mb": round(_rss_megabytes(pid)),
     }
@@ -127,6 +131,25 @@ def _track_to_findable(world: Synthetic, port: int, number: int) -> float:
         if time.perf_counter() - start > 60:
             raise ServerFailed("an entered track was not found for a minute")
     return (time.perf_counter() - start) * 1e3
+
+
+def _rule_to_hold(world: Synthetic, port: int, number: int) -> float:
+    """Milliseconds from a rule in the database to answers for listener and track that keep it; it is removed then."""
+    store = RuleStore(world.platform.database)
+    paths = {f"/recommendations/unknown-{number}?k=10": "recommendations", f"/similar/t{number:06}?k=10": "similar"}
+    banned = {path: _ask(port, "GET", path)[key][0]["track"] for path, key in paths.items()}
+    start = time.perf_counter()
+    names = [store.add(Rule("track", "is", track)) for track in sorted(set(banned.values()))]
+    try:
+        while any(
+            banned[path] in [row["track"] for row in _ask(port, "GET", path)[key]] for path, key in paths.items()
+        ):
+            if time.perf_counter() - start > 60:
+                raise ServerFailed("a new rule did not hold for a minute")
+        return (time.perf_counter() - start) * 1e3
+    finally:
+        for name in names:
+            store.remove(name)
 
 
 def _ask(port: int, method: str, path: str, body: Any = None) -> Any:

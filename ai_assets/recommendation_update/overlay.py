@@ -76,7 +76,7 @@ def overlaid(snapshot: QuerySnapshot, rows: Sequence[ExternalTrack]) -> QuerySna
     changed = np.array([codes[row.track] for row in (*known, *new)], np.int64)
     facts = dict(snapshot.facts)
     if snapshot.embedding is None and sources.content is not None:
-        facts["embedding"] = next(row.embedding for row in (*known, *new) if row.vector is not None)
+        facts["embedding"] = next((row.embedding for row in (*known, *new) if row.vector is not None), None)
     other = replace(
         snapshot, catalogue=catalogue, sources=sources, codes=codes, rooms=rooms, base=snapshot.base or snapshot,
         touched=np.union1d(snapshot.touched, changed), more=_matcher(snapshot.more, [*known, *new]), facts=facts,

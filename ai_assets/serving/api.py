@@ -135,6 +135,7 @@ def build_api(state: LiveState, *, helpers: int | None = None, started: Callable
         "Send `Authorization: Bearer TOKEN`.",
     )
     _errors(app)
+    _wrong_addresses(app)
     _ask(app, service)
     _tell(app, service)
     _watch(app, service)
@@ -319,6 +320,20 @@ def checked_events(raw: bytes, pseudonym: Callable[[str], str]) -> list[dict[str
     return records
 
 
+def _wrong_addresses(app: FastAPI) -> None:
+    @app.exception_handler(404)
+    async def no_such_address(_request: Request, _error: Exception) -> Response:
+        return _json({"detail": "there is no such address: /openapi.json lists them", "code": "not_there"}, 404)
+
+    @app.exception_handler(405)
+    async def no_such_method(request: Request, error: Any) -> Response:
+        faults = [{"field": "method", "message": f"{request.method} is not answered here"}]
+        answer = {"detail": "the request is not as documented", "code": "invalid_request", "faults": faults}
+        reply = _json(answer, 405)
+        reply.headers.update(error.headers or {})
+        return reply
+
+
 def _errors(app: FastAPI) -> None:
     """One shape for every refusal: `detail`, and `faults` where there may be several."""
 
@@ -351,12 +366,14 @@ def _errors(app: FastAPI) -> None:
         return _json({"detail": detail, "code": "invalid_request", "faults": error.faults}, 422)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: Any) -> Response:
+    async def invalid(request: Request, error: Any) -> Response:
         # the given value stays out of the answer: it may be a whole vector
         faults = [
             {"field": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
             for item in error.errors()
         ]
+        if "json" not in request.headers.get("content-type", "") and [fault["field"] for fault in faults] == [""]:
+            faults[0]["message"] = "no JSON object was found: send one with Content-Type: application/json"
         return _json(
             {"detail": "the request is not as documented", "code": "invalid_request", "faults": faults[:MOST_FAULTS]},
             422,

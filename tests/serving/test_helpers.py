@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from serving_home import Server, serving
+from serving_home import TOKEN, Server, serving
 
 from ai_assets.benchmarks.serve_world import EMBEDDING, Synthetic, make_home
 from ai_assets.recommendation_update.answers import recommend_answer
@@ -111,3 +113,17 @@ def test_helpers_end_with_the_server(number: signal.Signals, large: Synthetic) -
         assert beside
         running.process.send_signal(number)
         until(lambda: not any(_helps(process) for process in beside))
+
+
+def test_what_is_asked_wrongly_is_told_with_a_code_and_what_to_do(server: Server) -> None:
+    address = server.ask("GET", "/recomendations/l003")
+    assert (address.status, address.json["code"]) == (404, "not_there") and "/openapi.json" in address.json["detail"]
+    method = server.ask("PATCH", "/events", {})
+    assert (method.status, method.json["code"]) == (405, "invalid_request") and method.headers["allow"] == "POST"
+    assert "PATCH" in method.json["faults"][0]["message"]
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    form = {"authorization": f"Bearer {TOKEN}", "content-type": "application/x-www-form-urlencoded"}  # as curl -d sends
+    connection.request("POST", "/recommendations/session", json.dumps({"tracks": ["t0001"]}), form)
+    answer = connection.getresponse()
+    assert answer.status == 422
+    assert "Content-Type: application/json" in json.loads(answer.read())["faults"][0]["message"]
