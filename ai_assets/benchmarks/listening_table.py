@@ -137,6 +137,8 @@ def split_table(
         seen = set(zip(frame["user"], frame["item"], strict=True))
         new = [pair not in seen for pair in zip(test["user"], test["item"], strict=True)]
         held = Interactions.of(test[new], time=None, user_ids=users, item_ids=items)
+        if not len(held):
+            raise TableError("every row of the test table is in the training table too, so nothing new is left to find")
         cut = "user-time" if timed else "random"
     else:
         data = Interactions.of(frame)

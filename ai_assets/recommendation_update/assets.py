@@ -110,7 +110,7 @@ def _no_index(reason: str) -> Product:
 
 @platform_asset(
     group=GROUP, owner="machine-learning", policy="on_request", schema=schemas.RankingDataset, kinds=["deltalake"],
-    code_version="4", checks=[checks.POSITIVES],
+    code_version="4", checks=[checks.POSITIVES, checks.CANDIDATE_RECALL],
 )  # fmt: skip
 def ranking_dataset(
     interactions: pd.DataFrame,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_RECALL = 0.95
+LEAST_CANDIDATES = 0.3
 
 
 def recall(facts: Mapping[str, Any]) -> Verdict:
@@ -43,6 +44,18 @@ def _positives(rows: pd.DataFrame) -> Verdict:
         return Verdict(True, "no data yet")
     share = float(rows["label"].mean())
     return Verdict(share > 0, f"{share:.1%} of the candidates were played afterwards", {"positive_share": share})
+
+
+def _candidate_recall(rows: pd.DataFrame) -> Verdict:
+    """Do the candidates hold what was played afterwards? No ranking can bring back what they miss."""
+    from ai_assets.recommendation_update.build import candidate_recall
+
+    test = rows[rows["window"] == "test"]
+    if test.empty:
+        return Verdict(True, "no data yet")
+    value = candidate_recall(test)
+    text = f"{value:.1%} of a listener's later first plays are among the candidates (bound {LEAST_CANDIDATES:.0%})"
+    return Verdict(value >= LEAST_CANDIDATES, text, {"candidate_recall": value})
 
 
 def _no_repeats(rows: pd.DataFrame) -> Verdict:
@@ -88,6 +101,9 @@ def _coverage(rows: pd.DataFrame) -> Verdict:
 INDEX_RECALL = Check("recall", "The index finds at least 95 % of the exact nearest neighbours.", None, True)
 HUBNESS = Check("hubness", "No track is a neighbour of far more tracks than others, after the correction.", None)
 POSITIVES = Check("positives", "Some candidates were played afterwards, so there is something to learn.", _positives)
+CANDIDATE_RECALL = Check(
+    "candidate_recall", "The candidates hold at least 30 % of what is played afterwards.", _candidate_recall
+)
 NO_REPEATS = Check("no_repeats", "No track stands twice in a listener's list.", _no_repeats, True)
 PLAYLIST_LENGTH = Check("length", "Every playlist has at least three tracks.", _playlist_length)
 ONE_VERSION = Check("one_version", "No playlist names a song twice, in whatever version.", _one_version, True)

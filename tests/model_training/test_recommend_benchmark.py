@@ -81,6 +81,8 @@ def test_a_fixed_test_table_ranks_the_items_of_both_and_masks_what_was_trained_o
     extra = pd.DataFrame({"user": ["new", "u0"], "item": ["only-in-test", str(train[train.user == "u0"].item.iloc[0])]})
     split = split_table(train, pd.concat([test, extra]), "fixed", (0.8, 0.1, 0.1), 0)
     assert "only-in-test" in split.train.item_ids
+    with pytest.raises(TableError, match="nothing new is left to find"):
+        split_table(train, train.head(5), "fixed", (0.8, 0.1, 0.1), 0)
     known = set(zip(split.train.users.tolist(), split.train.items.tolist(), strict=True))
     assert not known & set(zip(split.test.users.tolist(), split.test.items.tolist(), strict=True))
 
