@@ -64,8 +64,11 @@ def cold_items(data: Interactions, facts: csr_matrix, *, seed: int = 0, config: 
     return {way: _judged(data, cold, values) for way, values in scores.items()}
 
 
-def hetrec(folder: Path) -> tuple[Interactions, csr_matrix]:
+def hetrec(folder: Path, *, least: int = 0) -> tuple[Interactions, csr_matrix]:
     """Plays and TF-IDF of tags of HetRec 2011 Last.fm-2k.
+
+    Args:
+        least: leave out artists with fewer listeners, and then those without a tag; 0 keeps every artist.
 
     Raises TableError where the folder does not hold its files.
     """
@@ -76,6 +79,9 @@ def hetrec(folder: Path) -> tuple[Interactions, csr_matrix]:
         tags = pd.read_csv(folder / "user_taggedartists.dat", sep="\t")
     except FileNotFoundError as error:
         raise TableError(f"{folder}: expected user_artists.dat and user_taggedartists.dat: {error}") from None
+    if least:
+        plays = plays[plays.groupby("artistID")["userID"].transform("nunique") >= least]
+        plays = plays[plays["artistID"].isin(tags["artistID"])]
     data = Interactions.of(plays, user="userID", item="artistID", time=None)
     return data, tag_facts(tags, data.item_ids)
 

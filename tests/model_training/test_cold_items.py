@@ -61,6 +61,7 @@ def test_the_files_are_read_and_tags_of_unknown_artists_left_out(tmp_path: Path)
     data, facts = hetrec(tmp_path)
     assert data.item_ids.tolist() == ["10", "11"] and facts.shape == (2, 1)
     assert np.asarray(facts.todense()).ravel().tolist() == [1.0, 0.0]
+    assert hetrec(tmp_path, least=1)[0].item_ids.tolist() == ["10"]
 
 
 def test_the_regression_is_the_closed_form(world: tuple[Interactions, pd.DataFrame]) -> None:
