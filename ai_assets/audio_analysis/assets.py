@@ -5,6 +5,7 @@ Audioanalyse: aus Dateien werden Merkmale, Befunde, Klassen und Einbettungen, je
 Analyse audio : des fichiers aux descripteurs, anomalies, classes et plongements, avec un seul décodage par titre.
 """
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -91,15 +92,33 @@ def audio_pass(
         else:
             reject(source, table="audio_quality", reason=f"{row.status}: {row.reason}", code=f"audio_{row.status}")
     shown = {"by_status": quality["status"].value_counts().to_dict()} if len(quality) else {}
-    picture = plots.waveforms(quality)
+    pictures = _pictures(tables, platform)
     return {
         name: Table(
             frame,
-            metadata=shown | ({"waveforms": picture} if picture else {}) if name == "audio_quality" else {},
+            metadata=(shown if name == "audio_quality" else {}) | pictures.get(name, {}),
             verdicts={"inventory": checks.inventory(len(jobs), quality)} if name == "audio_quality" else {},
         )
         for name, frame in tables.items()
     }
+
+
+def _pictures(tables: dict[str, pd.DataFrame], platform: Platform) -> dict[str, dict[str, Any]]:
+    """Table to name to PNG: waveforms with findings, spectrograms and tempograms of a few files, chroma of all."""
+    quality, mels = tables["audio_quality"], tables["log_mels"]
+    few = mels.merge(quality[["audio_hash", "path"]].drop_duplicates("audio_hash"), on="audio_hash")
+    few = few.head(plots.MOST_SPECTROGRAMS)
+    arrays = {
+        str(row.path): np.load(io.BytesIO(platform.blobs.get(row.blob)), allow_pickle=False)[: plots.MOST_FRAMES]
+        for row in few.itertuples()
+    }
+    made = {
+        "audio_quality": {"waveforms": plots.waveforms(quality)},
+        "log_mels": {"spectrograms": plots.spectrograms(arrays)},
+        "audio_descriptors": {"tempograms": plots.tempograms(arrays)},
+        "audio_features": {"chroma": plots.chroma(tables["audio_features"])},
+    }
+    return {table: {name: data for name, data in each.items() if data} for table, each in made.items()}
 
 
 # -- models ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from ai_assets.audio_analysis import batch_pass, batch_tables
+from ai_assets.audio_analysis import batch_pass, batch_tables, plots
 from ai_assets.audio_analysis.batch_pass import Job, RecordCache, analyse_files, forecast
 from ai_assets.audio_analysis.batch_tables import build_tables, family_versions
 from resources.blobs import Blobs
@@ -117,3 +117,28 @@ def test_a_file_over_a_limit_is_read_when_the_limit_is_raised(song: Path, tmp_pa
     assert status(max_file_bytes=song.stat().st_size - 1) == "limit"
     assert status(max_seconds=5.0) == "limit"
     assert status() == "ok"
+
+
+def test_a_batch_has_pictures_of_its_sound_and_an_empty_one_has_none(song: Path, tmp_path: Path) -> None:
+    record = run(song, tmp_path)
+    record["anomalies"] = [{"kind": "clipping", "severity": "warning", "time": 3.0}]
+    files = pd.DataFrame([{"batch": "b", "root": "r", "path": song.name, "file_hash": "0" * 64}])
+    tables = build_tables(files, [record])
+    (blob,) = tables["log_mels"]["blob"]
+    mel = np.load(Blobs(tmp_path / "blobs").path(blob), allow_pickle=False)
+    unmarked = tables["audio_quality"].assign(findings="[]")
+    marked, plain = plots.waveforms(tables["audio_quality"]), plots.waveforms(unmarked)
+    pictures = [
+        marked,
+        plots.spectrograms({"a": mel}),
+        plots.tempograms({"a": mel}),
+        plots.chroma(tables["audio_features"]),
+    ]
+    assert all(picture is not None and picture.startswith(b"\x89PNG") for picture in pictures)
+    assert marked != plain, "the finding is marked in the waveform"
+    strength = plots.tempogram(mel)[:, 10:-10].mean(axis=1)
+    tempi = np.linspace(30.0, 240.0, len(strength))
+    assert strength[np.argmin(np.abs(tempi - 120))] > 2 * strength[np.argmin(np.abs(tempi - 95))]
+    nothing = build_tables(files.head(0), [])
+    assert plots.waveforms(nothing["audio_quality"]) is None and plots.chroma(nothing["audio_features"]) is None
+    assert plots.spectrograms({}) is None and plots.tempograms({"short": mel[:20]}) is None
