@@ -151,7 +151,7 @@ def serve(tracks: int, dim: int, rate: float, seconds: float, as_json: bool) -> 
     if as_json:
         emit_json(answer)
     else:
-        OUT.print(rows_table("benchmark serve", [answer]))
+        OUT.print(rows_table("benchmark serve", [{"figure": name, "value": value} for name, value in answer.items()]))
     return 0
 
 

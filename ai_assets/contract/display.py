@@ -1,4 +1,7 @@
-"""What an asset's page shows: values that Dagster takes, previews as tables, pictures inside markdown."""
+"""What an asset's page shows: values that Dagster takes, previews as tables, pictures inside markdown.
+
+A tag or a line of an event can hold a secret that somebody pasted there: texts are redacted on their way to the page.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+
+from resources.redaction import REDACTOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +44,8 @@ def _convert(value: Any) -> Any:
     if isinstance(value, Path):
         return dg.MetadataValue.path(value)
     if isinstance(value, tuple | set | frozenset):
-        return sorted(str(item) for item in value)
-    return value
+        return sorted(REDACTOR.line(str(item)) for item in value)
+    return REDACTOR.value(value)
 
 
 def table_value(frame: pd.DataFrame, rows: int = 200) -> dg.TableMetadataValue:
@@ -63,7 +68,7 @@ def _cell(value: Any) -> str | int | float | bool | None:
         return value
     if hasattr(value, "item") and not hasattr(value, "__len__"):
         return _cell(value.item())
-    return str(value)[:200]
+    return REDACTOR.line(str(value))[:200]
 
 
 def picture(png: bytes, alternative: str = "plot") -> dg.MarkdownMetadataValue:

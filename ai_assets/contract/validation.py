@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ai_assets.contract.columns import MEANINGS
+from ai_assets.contract.display import table_value
 from ai_assets.contract.spec import AssetContract, Check, Verdict
 
 if TYPE_CHECKING:
@@ -65,11 +66,7 @@ def validate(frame: pd.DataFrame, schema: type[pa.DataFrameModel]) -> tuple[pd.D
 def failure_table(cases: pd.DataFrame) -> dg.TableMetadataValue:
     """At most 20 failure cases as a table for the UI."""
     names = ["column", "check", "failure_case", "index"]
-    records = [
-        dg.TableRecord({name: str(row[name])[:200] for name in names})
-        for row in cases[names].head(FAILURE_LIMIT).to_dict("records")
-    ]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in names]))
+    return table_value(cases[names].astype(str), FAILURE_LIMIT)
 
 
 def column_schema(schema: type[pa.DataFrameModel]) -> dg.TableSchema:

@@ -30,9 +30,11 @@ from ai_assets.serving import api_models as models
 from ai_assets.serving.answering import Answerer, NotReady, as_json
 from ai_assets.serving.api_guard import is_audio
 from ai_assets.serving.api_metrics import ApiMetrics
+from ai_assets.serving.api_page import api_page
 from ai_assets.serving.audio_entry import AudioEntry
 from ai_assets.serving.helpers import Helpers
 from ai_assets.serving.live_state import LiveState, View
+from ai_assets.serving.room_door import HEADERS
 from ai_assets.serving.track_entry import Conflict, TrackEntry
 from resources.event_stream import StreamUnavailable
 
@@ -45,31 +47,6 @@ MOST_FAULTS = 100
 # what ingestion puts into quarantine: the sender's clock is wrong, not the form of the event
 JUDGED_LATER = frozenset({"future", "too_old"})
 Count = Annotated[int, Query(ge=1, le=1000, description="How many.")]
-EVENT_SCHEMA = {
-    "type": "object",
-    "required": ["listener", "track", "played_at"],
-    "properties": {
-        "event_id": {"type": "string"},
-        "listener": {"type": "string"},
-        "track": {"type": "string", "description": 'Track id, path or "artist - title".'},
-        "played_at": {"type": "string", "format": "date-time"},
-        "seconds_played": {"type": "number", "minimum": 0},
-        "position": {"type": "integer", "minimum": 1, "description": "1-based rank in the list shown."},
-        "skipped": {"type": "boolean"},
-        "liked": {"type": "boolean", "description": "False = disliked: never again."},
-        "source": {"type": "string"},
-        "device": {"type": "string"},
-        "list_id": {"type": "string"},
-    },
-}
-EVENTS_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"oneOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA}]}}
-        },
-    }
-}
 
 
 class Faulty(Exception):
@@ -130,6 +107,8 @@ def build_api(state: LiveState, *, helpers: int | None = None, started: Callable
     service = Service(state, pool, hearing, ApiMetrics(state), Answerer(state), Helpers(state, helpers), started)
     app = FastAPI(
         lifespan=service.running,
+        docs_url=None,
+        redoc_url=None,
         title="Music AI: recommendations",
         description="Recommendations and similar tracks, fresh within a second of an event. "
         "Send `Authorization: Bearer TOKEN`.",
@@ -209,7 +188,9 @@ def _tell(app: FastAPI, service: Service) -> None:
     entry = TrackEntry(state)
     audio = AudioEntry(state, entry)
 
-    @app.post("/events", status_code=202, response_model=models.Accepted, openapi_extra=EVENTS_BODY, tags=["tell"])
+    @app.post(
+        "/events", status_code=202, response_model=models.Accepted, openapi_extra=models.EVENTS_BODY, tags=["tell"]
+    )
     async def events(request: Request) -> Response:
         """Take in one event or a list of them, all or none; durable when it answers, and in the very next answer.
 
@@ -256,7 +237,11 @@ def _tell(app: FastAPI, service: Service) -> None:
 
 
 def _watch(app: FastAPI, service: Service) -> None:
-    """Routes that tell how the process is."""
+    """Routes that tell how the process is, and what there is to ask."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(await service.aside(api_page, app.openapi()), media_type="text/html", headers=HEADERS)
 
     @app.get("/health", tags=["watch"])
     async def health() -> dict[str, str]:

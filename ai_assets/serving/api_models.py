@@ -114,3 +114,30 @@ TRACK_BODY: dict[str, Any] = {
         },
     }
 }
+
+
+EVENT_SCHEMA = {
+    "type": "object",
+    "required": ["listener", "track", "played_at"],
+    "properties": {
+        "event_id": {"type": "string"},
+        "listener": {"type": "string"},
+        "track": {"type": "string", "description": 'Track id, path or "artist - title".'},
+        "played_at": {"type": "string", "format": "date-time"},
+        "seconds_played": {"type": "number", "minimum": 0},
+        "position": {"type": "integer", "minimum": 1, "description": "1-based rank in the list shown."},
+        "skipped": {"type": "boolean"},
+        "liked": {"type": "boolean", "description": "False = disliked: never again."},
+        "source": {"type": "string"},
+        "device": {"type": "string"},
+        "list_id": {"type": "string"},
+    },
+}
+EVENTS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"oneOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA}]}}
+        },
+    }
+}

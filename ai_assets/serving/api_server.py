@@ -66,8 +66,9 @@ def serve(platform: Platform, *, host: str, port: int, say: Callable[[str], None
         say("(opens once, within ten minutes; afterwards by the token)")
         say(f"serving on {address}")
 
-    api = ApiGuard(build_api(state, started=started), token, platform.settings.api_rate_limit)
-    app, code = with_listening_room(api, state, token)
+    routes = build_api(state, started=started)
+    api = ApiGuard(routes, token, platform.settings.api_rate_limit)
+    app, code = with_listening_room(api, state, token, describe=routes.app.openapi)
     # no access log: its paths name listeners
     config = uvicorn.Config(
         app, access_log=False, log_level="warning", timeout_graceful_shutdown=10, server_header=False

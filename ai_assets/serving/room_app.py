@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from ai_assets.serving.api_page import routes_of
 from ai_assets.serving.live_state import LiveState
 from ai_assets.serving.room_catalogue import track_facts
 from ai_assets.serving.room_content import Gallery
@@ -66,8 +67,13 @@ class Room:
         return found
 
 
-def with_listening_room(api: Any, state: LiveState, token: str) -> tuple[RoomDoor, str]:
-    """The API with the room in front of it, and a code that opens the room once (`/room/login?code=…`)."""
+def with_listening_room(
+    api: Any, state: LiveState, token: str, describe: Callable[[], dict[str, Any]]
+) -> tuple[RoomDoor, str]:
+    """The API with the room in front of it, and a code that opens the room once (`/room/login?code=…`).
+
+    `describe` gives the API's OpenAPI description, which the room shows as a page.
+    """
     platform = state.platform
     sessions = Sessions()
     room = Room(
@@ -81,7 +87,7 @@ def with_listening_room(api: Any, state: LiveState, token: str) -> tuple[RoomDoo
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _errors(app, room)
     _doors(app, room)
-    _look(app, room)
+    _look(app, room, describe)
     _listen(app, room)
     _media(app, room)
     return RoomDoor(api, app), sessions.new_code()
@@ -156,7 +162,7 @@ def _doors(app: FastAPI, room: Room) -> None:
         return Response(data, 200, {"cache-control": "no-cache"}, STATIC[name])
 
 
-def _look(app: FastAPI, room: Room) -> None:
+def _look(app: FastAPI, room: Room, describe: Callable[[], dict[str, Any]]) -> None:
     """Pages that show."""
     pages = room.pages
 
@@ -174,6 +180,13 @@ def _look(app: FastAPI, room: Room) -> None:
         session = room.door.visitor(request)
         return await room.show(
             request, "track", session, partial(pages.track, session, track, pages.language(request))
+        )  # fmt: skip
+
+    @app.get("/room/api", response_class=HTMLResponse)
+    async def api(request: Request) -> Response:
+        session = room.door.visitor(request)
+        return await room.show(
+            request, "api", session, lambda: {"api": describe()["info"], "routes": routes_of(describe())}
         )  # fmt: skip
 
     @app.get("/room/generated", response_class=HTMLResponse)

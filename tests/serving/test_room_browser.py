@@ -14,6 +14,7 @@ from serving_home import ROOT, Server
 PATIENCE = 60_000
 ARTIFACTS = ROOT / "tests" / "artifacts"
 PAGES = (
+    "/room/api",
     "/", "/room/tracks/t0001", "/room/listener", "/room/generated", "/room/generated?kind=music", "/room/login",
     "/room/nothing",
 )  # fmt: skip
