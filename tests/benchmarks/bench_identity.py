@@ -93,12 +93,13 @@ def measure(count: int, folder: Path) -> dict[str, dict[str, int]]:
     new_tracks, new_plays, new_shown = state(home)
     result = {kind: Counter[str]() for kind in CHANGES}
     for old, kind in kinds.items():
-        track = tracks[old]
+        before, after = tracks[old], new_tracks.get(now[old], "")
         result[kind].update(
-            files=1, kept_id=new_tracks.get(now[old]) == track, kept_plays=new_plays[track] == plays[track] > 0,
-            kept_place=(track in new_shown) == (track in shown),
+            files=1, kept_id=before == after, kept_plays=new_plays[after] == plays[before] > 0,
+            kept_place=before in shown and after in new_shown and before == after,
         )  # fmt: skip
-    print(f"tracks before {len(set(tracks.values()))}, after {len(set(new_tracks.values()))}; can be recommended:",
+    waiting = [row for row in ask(home, "table", "alerts") if row["code"] == "files_vanished"]
+    print(f"{len(waiting)} alerts of vanished files; tracks before {len(set(tracks.values()))}, after {len(set(new_tracks.values()))}; can be recommended:",
           len(shown), "and", len(new_shown))  # fmt: skip
     return {kind: dict(counts) for kind, counts in result.items()}
 
